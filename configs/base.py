@@ -1,0 +1,101 @@
+"""Defaults of every experiment: all keys stand here, experiments change values."""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Every key with its default; unknown keys are refused."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+    config.overfit_one_batch = False
+    config.mesh = ml_collections.ConfigDict(dict(data=-1, fsdp=1))
+    config.data = ml_collections.ConfigDict(
+        dict(
+            root="",
+            split="train",
+            image_key="observation/image",
+            state_key="observation/state",
+            action_key="action",
+            instruction_key="language_instruction",
+            frames=9,
+            resolution=(64, 64),
+            fps=20.0,
+            held_out=0.05,
+            normalisation="q01_q99",
+            max_words=16,
+            vocabulary=1024,
+            cache_mb=512,
+            threads=2,
+        )
+    )
+    config.encoder = ml_collections.ConfigDict(dict(patch=8, frames=4, channels=24, clips=256))
+    config.model = ml_collections.ConfigDict(
+        dict(
+            family="covar",
+            depth=3,
+            video_width=128,
+            video_heads=4,
+            action_width=128,
+            action_heads=4,
+            bridge_width=128,
+            bridge_heads=4,
+            mlp_ratio=4.0,
+            patch=2,
+            latent_channels=24,
+            latent_frames=4,
+            action_dim=4,
+            state_dim=4,
+            text_width=64,
+            text_depth=1,
+            vocabulary=1024,
+            max_words=16,
+            text_dropout=0.0,
+            decoder_channels=(64, 128),
+            learn_sigma=False,
+            mode_share=0.5,
+            policy_share=0.5,
+            dtype="float32",
+            remat="none",
+            unroll=3,
+        )
+    )
+    config.optimizer = ml_collections.ConfigDict(
+        dict(
+            learning_rate=1e-3,
+            warmup=100,
+            schedule="cosine",
+            final=0.02,
+            clip=1.0,
+            b1=0.9,
+            b2=0.99,
+            eps=1e-8,
+            weight_decay=0.0,
+        )
+    )
+    config.train = ml_collections.ConfigDict(
+        dict(
+            steps=2400,
+            batch_size=32,
+            loss_weights=dict(video=1.0, action=1.0),
+            ema=0.995,
+            freeze=(),
+            log_every=50,
+            evaluate_every=400,
+            checkpoint_every=400,
+            keep=2,
+            trace=False,
+        )
+    )
+    config.evaluate = ml_collections.ConfigDict(
+        dict(
+            tasks=("drawer-open", "window-open", "button-press"),
+            starts="wide",
+            rollouts=60,
+            execute=4,
+            steps=4,
+            sample_steps=30,
+            clips=64,
+            seed=0,
+        )
+    )
+    return config

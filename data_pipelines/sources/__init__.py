@@ -1,0 +1,1 @@
+"""Where episodes come from; each source is a sequence of `episode.Episode`."""

@@ -1,0 +1,86 @@
+"""What all tests share: 8 virtual devices, checked shapes, `--slow`, `shared`, named skips."""
+
+import ast
+import os
+import pathlib
+
+# Before anything imports JAX.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+)
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import jaxtyping
+import pytest
+
+# From here on every call of an annotated function checks the shapes of what it gets and returns.
+jaxtyping.install_import_hook(["vidact", "data_pipelines"], "beartype.beartype")
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TORCH_ROOMS = ("torch.", "vidact.robot.")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+    parser.addoption(
+        "--without-torch", action="store_true", help="leave out the tests that need PyTorch"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselects, rather than skips, what belongs to another suite."""
+    options = {"slow": not config.getoption("--slow"), "torch": config.getoption("--without-torch")}
+    unwanted = [name for name, leave_out in options.items() if leave_out]
+    left = [i for i in items if any(i.get_closest_marker(name) for name in unwanted)]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
+def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) -> bool | None:
+    if not config.getoption("--without-torch") or collection_path.suffix != ".py":
+        return None
+    return True if _needs_torch(collection_path) else None
+
+
+def _needs_torch(path: pathlib.Path) -> bool:
+    """Whether a file imports PyTorch or a room built on it, at any depth of its own code."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return any(f"{name}.".startswith(TORCH_ROOMS) for name in names)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends the run by naming each skipped test and its reason, below pytest's own last line."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):
+        return
+    if config.getoption("--without-torch"):
+        files = sorted(path for path in ROOT.glob("tests/**/*.py") if _needs_torch(path))
+        names = [str(path.relative_to(ROOT)) for path in files]
+        reporter.write_line(f"left out for want of PyTorch: {', '.join(names) or 'no file'}")
+    skipped = {(report.nodeid, _reason(report)) for report in reporter.stats.get("skipped", [])}
+    if reporter.stats.get("passed"):
+        reporter.write_line(f"skipped tests: {len(skipped)}")
+    for name, reason in sorted(skipped):
+        reporter.write_line(f"  {name}: {reason}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """The folder ../shared, with real data; it does not belong to the repository."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("there is no ../shared beside the repository")
+    return folder

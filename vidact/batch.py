@@ -1,0 +1,41 @@
+"""The structures that cross rooms; shapes and units in the docstrings."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """B windows of robot episodes as NumPy arrays: what data_pipelines hands to training.
+
+    A window holds T frames and Ta = T - 1 actions: action i leads from frame i to frame i + 1.
+
+    Attributes:
+      video: one camera's RGB frames, 0 to 255.
+      actions: normalised (see `vidact.actions.normalise`), without unit.
+      action_mask: False = padding or no label: no loss, and no attention key.
+      frame_mask: False = padding (a repeat of the last frame).
+      state: proprioception at the first frame, normalised, without unit.
+      text: word ids of the instruction (see `vidact.text`), 0 = padding.
+      text_mask: True = a word; at least one a row.
+      fps: frames (and actions) a second.
+      embodiment_id: index of the robot.
+      dataset_id: index of the data set.
+    """
+
+    video: UInt8[np.ndarray, "B T H W 3"]
+    actions: Float[np.ndarray, "B Ta A"]
+    action_mask: Bool[np.ndarray, "B Ta A"]
+    frame_mask: Bool[np.ndarray, "B T"]
+    state: Float[np.ndarray, "B S"]
+    text: Int[np.ndarray, "B L"]
+    text_mask: Bool[np.ndarray, "B L"]
+    fps: Float[np.ndarray, " B"]
+    embodiment_id: Int[np.ndarray, " B"]
+    dataset_id: Int[np.ndarray, " B"]
+
+    def as_dict(self) -> dict[str, np.ndarray]:
+        """Name -> array, not copied."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

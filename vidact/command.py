@@ -1,0 +1,94 @@
+"""What every command shares: arguments, `--config.key=value` overrides and one-line errors."""
+
+import argparse
+import importlib.util
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+from vidact.errors import UserError
+
+USAGE_EXIT_CODE = 2
+
+
+def parser(doc: str, prog: str) -> argparse.ArgumentParser:
+    """An argument parser whose `--help` shows the module's docstring, examples included.
+
+    Args:
+      doc: the command's docstring; shown verbatim.
+      prog: the name to show, for example `python -m vidact.train`.
+    """
+    return argparse.ArgumentParser(
+        prog=prog,
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def load_config(path: str | pathlib.Path) -> ml_collections.ConfigDict:
+    """Runs `get_config()` of a configuration file.
+
+    Raises:
+      UserError: the file is missing or holds no `get_config`.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such configuration file; pick one from configs/")
+    sys.path.insert(0, str(path.absolute().parent.parent))  # configs import configs/base.py
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path}: defines no get_config(); see configs/quickstart.py")
+    return module.get_config()
+
+
+def override(
+    config: ml_collections.ConfigDict, arguments: Sequence[str]
+) -> ml_collections.ConfigDict:
+    """Applies `--config.key=value` arguments, typed by the values that they replace.
+
+    Args:
+      config: what to start from; not modified.
+      arguments: the command line's remaining arguments.
+
+    Raises:
+      UserError: an argument is no override, names an unknown key or has the wrong type.
+    """
+    unknown = [a for a in arguments if not a.startswith("--config.")]
+    if unknown:
+        raise UserError(f"{unknown[0]}: unknown argument; see --help")
+    config = ml_collections.ConfigDict(config.to_dict())
+    values = flags.FlagValues()
+    line = ["command", *arguments]
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=line)
+        rest = values(line)[1:]
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{' '.join(arguments)}: {reason}; the keys are those of the configuration file"
+        ) from error
+    if rest:
+        raise UserError(f"{rest[0]}: not understood; write --config.key=value")
+    return values["config"].value
+
+
+def run(main: Callable[[list[str]], None]) -> NoReturn:
+    """Calls `main(arguments)`; a `UserError` becomes one line on standard error and exit code 2."""
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USAGE_EXIT_CODE)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)

@@ -1,0 +1,92 @@
+"""Opens a trained run and its held-out windows, with the settings of the command line."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import ml_collections
+import numpy as np
+from jaxtyping import Int
+
+from data_pipelines import pipeline
+from data_pipelines.pipeline import WindowDataset
+from data_pipelines.sources.episode import Episode
+from vidact import command
+from vidact.errors import UserError
+from vidact.simulators.tasks import TASKS
+from vidact.training import runs
+from vidact.training.runs import Run
+
+CHANGEABLE = ("--config.evaluate.", "--config.data.root=", "--config.data.cache_mb=")
+
+
+def open_run(checkpoint: str, step: int | None, overrides: Sequence[str]) -> Run:
+    """Loads a run and applies `--config.key=value` to what may change after training.
+
+    Raises:
+      UserError: the run cannot be loaded, or an argument is wrong or would change the model.
+    """
+    for argument in overrides:
+        if argument.startswith("--config.") and not argument.startswith(CHANGEABLE):
+            raise UserError(
+                f"{argument}: fixed by the training; config.evaluate.*, config.data.root and "
+                "config.data.cache_mb can be changed"
+            )
+    config = command.override(_with_tuples(runs.read_config(checkpoint)), overrides)
+    return dataclasses.replace(runs.load(checkpoint, step), config=config)
+
+
+def held_out(run: Run) -> WindowDataset:
+    """The windows of the run's held-out episodes.
+
+    Raises:
+      UserError: the data set cannot be read, or the run holds out nothing.
+    """
+    data = run.config.data
+    if not data.held_out:
+        raise UserError("config.data.held_out=0: this run holds out no episode; train another")
+    source = pipeline.open_source(data)
+    args = dict(seed=0, batch_size=1, source=source, statistics=run.statistics)
+    return pipeline.make_dataset(data, split="held_out", **args)
+
+
+def windows_by_task(dataset: WindowDataset) -> dict[str, Int[np.ndarray, " n"]]:
+    """Task -> its windows. Episodes that name no task are grouped under the data set's name."""
+    names = {
+        int(i): task_of(dataset.source.episode(int(i))) or dataset_name(dataset.config.root)
+        for i in np.unique(dataset.windows.episodes)
+    }
+    tasks = np.array([names[int(i)] for i in dataset.windows.episodes])
+    return {str(name): np.flatnonzero(tasks == name) for name in dict.fromkeys(names.values())}
+
+
+def spread(windows: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " k"]:
+    """At most `count` of the windows, evenly spaced, in order."""
+    count = min(count, len(windows))
+    return windows[((np.arange(count) + 0.5) * len(windows) / count).astype(np.int64)]
+
+
+def task_of(episode: Episode) -> str | None:
+    """The task that an episode's metadata or else its instruction names, if either does."""
+    named = episode.metadata.get("task")
+    if named:
+        return str(named)
+    text = episode.instructions[0]
+    return next((task.name for task in TASKS.values() if text in task.instructions), None)
+
+
+def dataset_name(root: str) -> str:
+    """The data set's name: the last part of its path that is no version like 1.0.0."""
+    parts = [p for p in pathlib.PurePath(root).parts if not p.replace(".", "").isdigit()]
+    return parts[-1] if parts else root
+
+
+def _with_tuples(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """JSON has no tuples; overrides know no lists."""
+
+    def convert(value):
+        if isinstance(value, dict):
+            return {name: convert(inner) for name, inner in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    return ml_collections.ConfigDict(convert(config.to_dict()))

@@ -1,0 +1,90 @@
+"""Samples of a run: windows in any of the five modes, and the jitted call behind all sampling."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from vidact.actions import denormalise
+from vidact.batch import Batch
+from vidact.encoders.encode import encode
+from vidact.encoders.video.linear import to_uint8
+from vidact.inputs import Chunk, Observation, SampleRequest, observe
+from vidact.processes import joint_time
+from vidact.training.runs import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """What a run generates for B windows.
+
+    A modality that the mode neither generates nor is given (see `generates`) is left as noise.
+
+    Attributes:
+      video: decoded frames, 0 to 255; the first is the codec's reconstruction of the true one.
+      actions: in the units of the data set.
+      latents: what `video` was decoded from.
+    """
+
+    video: UInt8[np.ndarray, "B T H W 3"]
+    actions: Float[np.ndarray, "B Ta A"]
+    latents: Float[np.ndarray, "B n h w c"]
+
+
+def sample_windows(run: Run, batch: Batch, mode: str, steps: int, key: Array) -> Samples:
+    """Samples the windows of a batch in one mode; compiled once per shape, mode and `steps`.
+
+    Args:
+      run: a trained model.
+      batch: its first frames, states and texts are always seen; its video and actions only in the
+        modes that are given them (inverse and forward).
+      mode: one of `joint_time.MODES`.
+      steps: Euler steps, at least 1.
+      key: draws the noise.
+    """
+    known = observe(encode(run.codec, batch.as_dict()))
+    chunk = sample(run, known, request(run, mode, steps), key)
+    return Samples(
+        video=np.asarray(to_uint8(run.codec.decode(chunk.latents))),
+        actions=in_robot_units(run, np.asarray(chunk.actions)),
+        latents=np.asarray(chunk.latents),
+    )
+
+
+def reconstruct(run: Run, video: UInt8[np.ndarray, "B T H W 3"]) -> UInt8[np.ndarray, "B T H W 3"]:
+    """What the codec alone makes of a video: encoded and decoded."""
+    return np.asarray(to_uint8(run.codec.decode(run.codec.encode(video))))
+
+
+def generates(mode: str) -> tuple[bool, bool]:
+    """Whether a mode generates video, and whether it generates actions."""
+    first, last = joint_time.schedule(mode, 1)
+    video, action = (first == 1) & (last == 0)
+    return bool(video), bool(action)
+
+
+def request(run: Run, mode: str, steps: int) -> SampleRequest:
+    """A request for windows of the length that the run was trained on."""
+    actions = run.config.data.frames - 1
+    return SampleRequest(
+        mode=mode, latents=1 + actions // run.codec.frames, actions=actions, steps=steps
+    )
+
+
+def sample(run: Run, observation: Observation, request: SampleRequest, key: Array) -> Chunk:
+    """`model.sample` under jit: latents and normalised actions."""
+    graphdef, state = nnx.split(run.model)
+    return _sample(graphdef, state, observation, key, request)
+
+
+def in_robot_units(run: Run, actions: Float[np.ndarray, "*N A"]) -> Float[np.ndarray, "*N A"]:
+    """Normalised actions in the units of the data set."""
+    return denormalise(actions, run.statistics["action"], run.config.data.normalisation)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _sample(graphdef, state, observation, key, request):
+    return nnx.merge(graphdef, state).sample(observation, key, request)

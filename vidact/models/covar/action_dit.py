@@ -1,0 +1,63 @@
+"""The action stream: an MLP encoder, DiT blocks parallel to the video's, and a 1-D UNet decoder."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from vidact.models.covar.config import CoVARConfig
+from vidact.models.covar.video_dit import TimeEmbedder
+from vidact.nn import layers, rope
+from vidact.nn.dit_block import DiTBlock
+from vidact.nn.mlp import MLP
+from vidact.nn.unet1d import UNet1d
+
+
+class ActionDiT(nnx.Module):
+    """Action tokens, led by one token for the initial joint state a_0 (CoVAR section 3).
+
+    The state token is always clean: its time is 0. CoVAR publishes no widths; ours are in
+    `CoVARConfig`.
+    """
+
+    def __init__(self, config: CoVARConfig, *, rngs: nnx.Rngs):
+        width, dtype = config.action_width, config.compute_dtype
+        args = dict(rngs=rngs, dtype=dtype)
+        self.config = config
+        self.action_encoder = MLP(config.action_dim, width, width, **args)
+        self.state_encoder = MLP(config.state_dim, width, width, **args)
+        self.time = TimeEmbedder(width, **args)
+        self.y_proj = MLP(config.text_width, width, width, **args)
+        self.blocks = layers.stack(
+            config.depth,
+            lambda r: DiTBlock(
+                width,
+                config.action_heads,
+                config.mlp_ratio,
+                axis="time",
+                zero=False,
+                rngs=r,
+                dtype=dtype,
+            ),
+            rngs,
+        )
+        self.decoder = UNet1d(width, config.action_dim, width, config.decoder_channels, **args)
+
+    def embed(
+        self, actions: Float[Array, "b n a"], state: Float[Array, "b s"]
+    ) -> Float[Array, "b m 1 c"]:
+        """Tokens [B, 1 + Ta, 1, C]: the state, then the (noisy) actions."""
+        tokens = jnp.concatenate(
+            [self.state_encoder(state)[:, None], self.action_encoder(actions)], axis=1
+        )
+        return tokens[:, :, None]
+
+    def rotation(self, count: int):
+        """RoPE at the state's position 0 and the actions' 1..Ta."""
+        head_dim = self.config.action_width // self.config.action_heads
+        return rope.rotation(jnp.arange(count + 1, dtype=jnp.float32), head_dim)
+
+    def decode(
+        self, x: Float[Array, "b m 1 c"], embedded: Float[Array, "b m c"]
+    ) -> Float[Array, "b n a"]:
+        """Velocity of the actions; the UNet sees the action tokens, FiLM their time."""
+        return self.decoder(x[:, 1:, 0], embedded[:, 1:])

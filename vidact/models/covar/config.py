@@ -1,0 +1,71 @@
+"""Sizes and switches of a CoVAR model."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import ml_collections
+
+
+@dataclasses.dataclass(frozen=True)
+class CoVARConfig:
+    """One CoVAR model; every field is a key of `config.model`.
+
+    Attributes:
+      depth: pairs of spatial and temporal video blocks = action blocks = bridges.
+      video_width, video_heads: of the video DiT (STDiT3-XL/2: 1152, 16).
+      action_width, action_heads: of the action DiT.
+      bridge_width, bridge_heads: joint attention of both streams.
+      mlp_ratio: hidden over width of every MLP.
+      patch: latent pixels per token side.
+      latent_channels: channels of the video codec.
+      latent_frames: pixel frames per later latent (the codec's temporal factor).
+      action_dim, state_dim: widths of actions and proprioception.
+      text_width: width of text embeddings.
+      text_depth, vocabulary, max_words: the small text encoder that is trained along.
+      text_dropout: probability of replacing the text by the null embedding in training.
+      decoder_channels: levels of the UNet that decodes actions.
+      learn_sigma: the video head also predicts an unused variance, as STDiT3 does.
+      mode_share, policy_share: see `vidact.processes.joint_time.independent`.
+      dtype: of activations; parameters are float32.
+      remat: none | dots | full.
+      unroll: layers per scan iteration.
+    """
+
+    depth: int = 28
+    video_width: int = 1152
+    video_heads: int = 16
+    action_width: int = 512
+    action_heads: int = 16
+    bridge_width: int = 1152
+    bridge_heads: int = 16
+    mlp_ratio: float = 4.0
+    patch: int = 2
+    latent_channels: int = 4
+    latent_frames: int = 4
+    action_dim: int = 7
+    state_dim: int = 7
+    text_width: int = 4096
+    text_depth: int = 0
+    vocabulary: int = 1024
+    max_words: int = 16
+    text_dropout: float = 0.1
+    decoder_channels: tuple[int, ...] = (256, 512)
+    learn_sigma: bool = False
+    mode_share: float = 0.0
+    policy_share: float = 0.25
+    dtype: str = "float32"
+    remat: str = "none"
+    unroll: int = 1
+
+    @property
+    def compute_dtype(self) -> Any:
+        """The activations' dtype."""
+        return jnp.dtype(self.dtype)
+
+
+def from_config(config: ml_collections.ConfigDict) -> CoVARConfig:
+    """A `CoVARConfig` from `config.model` (its `family` key left out)."""
+    fields = {k: v for k, v in config.to_dict().items() if k != "family"}
+    fields["decoder_channels"] = tuple(fields["decoder_channels"])
+    return CoVARConfig(**fields)

@@ -1,0 +1,139 @@
+"""The video stream: Open-Sora 1.2's STDiT3 (specs/opensora.md 1), with time per frame."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from vidact.models.covar.config import CoVARConfig
+from vidact.nn import embeddings, layers, rope
+from vidact.nn.dit_block import DiTBlock
+from vidact.nn.linear import Linear
+from vidact.nn.mlp import MLP
+from vidact.nn.norms import modulate
+
+TIME_SCALE = 1000.0  # STDiT3 was trained on t in 0..1000
+LATENT_PIXELS = 8  # pixels per latent side, for the position scale
+
+
+class TimeEmbedder(nnx.Module):
+    """t (and a scalar condition such as fps) to the modulation of blocks and of the last layer."""
+
+    def __init__(self, width: int, *, rngs: nnx.Rngs, dtype=jnp.float32):
+
+        self.t_embedder = embeddings.ScalarEmbedder(width, rngs=rngs, dtype=dtype)
+        self.fps_embedder = embeddings.ScalarEmbedder(width, rngs=rngs, zero=True, dtype=dtype)
+        self.t_block = Linear(width, 6 * width, rngs=rngs, dtype=dtype)
+
+    def __call__(
+        self, t: Float[Array, "b n"], fps: Float[Array, "b"]
+    ) -> tuple[Float[Array, "b n c"], Float[Array, "b n 6 c"]]:
+        """Embedding [B, N, C] and adaLN-single modulation [B, N, 6, C] of t in [0, 1]."""
+        embedded = self.t_embedder(t * TIME_SCALE) + self.fps_embedder(fps)[:, None]
+        t6 = self.t_block(jax.nn.silu(embedded))
+        return embedded, t6.reshape(*t.shape, 6, -1)
+
+
+class FinalLayer(nnx.Module):
+    """Modulated norm and projection (specs/opensora.md 1.7, without its conditioning quirk).
+
+    Open-Sora normalises conditioning frames twice; their output is never used, so here every
+    frame is treated alike.
+    """
+
+    def __init__(self, width: int, out: int, *, rngs: nnx.Rngs, dtype=jnp.float32):
+
+        table = jax.random.normal(rngs.params(), (2, width), jnp.float32) / width**0.5
+        self.scale_shift_table = nnx.Param(table)
+        self.linear = Linear(width, out, rngs=rngs, dtype=dtype)
+
+    def __call__(
+        self, x: Float[Array, "b t s c"], embedded: Float[Array, "b t c"]
+    ) -> Float[Array, "b t s o"]:
+        table = (self.scale_shift_table[...] + embedded[:, :, None]).astype(x.dtype)
+        return self.linear(modulate(x, table[:, :, :1], table[:, :, 1:]))
+
+
+class VideoDiT(nnx.Module):
+    """Patch embedding, the stacked blocks and the velocity head of the video stream."""
+
+    def __init__(self, config: CoVARConfig, *, rngs: nnx.Rngs):
+        width, dtype, p = config.video_width, config.compute_dtype, config.patch
+
+        self.config = config
+        self.x_embedder = Linear(p * p * config.latent_channels, width, rngs=rngs, dtype=dtype)
+        self.time = TimeEmbedder(width, rngs=rngs, dtype=dtype)
+        self.y_proj = MLP(config.text_width, width, width, rngs=rngs, dtype=dtype)
+        args = (width, config.video_heads, config.mlp_ratio)
+        self.spatial_blocks = layers.stack(
+            config.depth,
+            lambda r: DiTBlock(*args, axis="space", zero=False, rngs=r, dtype=dtype),
+            rngs,
+        )
+        self.temporal_blocks = layers.stack(
+            config.depth,
+            lambda r: DiTBlock(*args, axis="time", zero=True, rngs=r, dtype=dtype),
+            rngs,
+        )
+        out = p * p * config.latent_channels * (2 if config.learn_sigma else 1)
+        self.final_layer = FinalLayer(width, out, rngs=rngs, dtype=dtype)
+
+    def embed(self, latents: Float[Array, "b t h w c"]) -> Float[Array, "b t s e"]:
+        """Patches to tokens with 2-D positions (specs/opensora.md 1.2 steps 2 and 5)."""
+        b, t, h, w, c = latents.shape
+        p = self.config.patch
+        latents = jnp.pad(latents, ((0, 0), (0, 0), (0, -h % p), (0, -w % p), (0, 0)))
+        rows, columns = latents.shape[2] // p, latents.shape[3] // p
+        x = latents.reshape(b, t, rows, p, columns, p, c).transpose(0, 1, 2, 4, 6, 3, 5)
+        tokens = self.x_embedder(x.reshape(b, t, rows * columns, c * p * p))
+        position = embeddings.position_2d(
+            rows,
+            columns,
+            self.config.video_width,
+            scale=float(np.sqrt(h * w * LATENT_PIXELS**2)) / 512,
+            base=round((rows * columns) ** 0.5),
+        )
+        return tokens + jnp.asarray(position, tokens.dtype)
+
+    def rotation(self, frames: int):
+        """RoPE of the temporal blocks at latent frames 0..T-1."""
+        head_dim = self.config.video_width // self.config.video_heads
+        return rope.rotation(jnp.arange(frames, dtype=jnp.float32), head_dim)
+
+    def head(
+        self,
+        x: Float[Array, "b t s e"],
+        embedded: Float[Array, "b t e"],
+        shape: tuple[int, ...],
+    ) -> Float[Array, "b t h w c"]:
+        """Velocity of latents of `shape` [B, T, H, W, C] (specs/opensora.md 1.7 and 1.8)."""
+        b, t, h, w, c = shape
+        p = self.config.patch
+        rows, columns = -(-h // p), -(-w // p)
+        out = self.final_layer(x, embedded).reshape(b, t, rows, columns, p, p, -1)
+        out = out.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, t, rows * p, columns * p, -1)
+        return out[:, :, :h, :w, :c]
+
+    def __call__(
+        self,
+        latents: Float[Array, "b t h w c"],
+        t: Float[Array, "b t"],
+        text: Float[Array, "b l d"],
+        text_mask: Bool[Array, "b l"] | None,
+        fps: Float[Array, "b"],
+    ) -> Float[Array, "b t h w c"]:
+        """Velocity without an action stream: STDiT3 itself."""
+        x, y = self.embed(latents), self.y_proj(text)
+        embedded, t6 = self.time(t, fps)
+        rotation = self.rotation(latents.shape[1])
+
+        def body(x, blocks):
+            spatial, temporal = blocks
+            x = spatial(x, t6, y, text_mask)
+            return temporal(x, t6, y, text_mask, rotation)
+
+        stacks = (self.spatial_blocks, self.temporal_blocks)
+        config = self.config
+        x = layers.scan(body, x, stacks, remat=config.remat, unroll=config.unroll)
+        return self.head(x, embedded, latents.shape)

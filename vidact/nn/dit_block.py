@@ -1,0 +1,74 @@
+"""The DiT block with adaLN-single that the video and the action stream are both made of."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from vidact.nn.attention import CrossAttention, Rotation, SelfAttention
+from vidact.nn.mlp import MLP
+from vidact.nn.norms import modulate
+
+
+class DiTBlock(nnx.Module):
+    """Self-attention, text cross-attention and MLP, modulated by time (specs/opensora.md 1.6).
+
+    The token grid is [B, T, S, C]. `axis` chooses what attends to what: "space" lets the S tokens
+    of one frame see each other, "time" the T tokens of one place. A stream without space (the
+    actions) has S = 1 and attends over time.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp_ratio: float,
+        *,
+        axis: str,
+        zero: bool,
+        rngs: nnx.Rngs,
+        dtype=jnp.float32,
+    ):
+        table = jax.random.normal(rngs.params(), (6, width), jnp.float32) / width**0.5
+        args = dict(rngs=rngs, zero=zero, dtype=dtype)
+        self.axis = axis
+        self.scale_shift_table = nnx.Param(table)
+        self.attn = SelfAttention(width, heads, **args)
+        self.cross_attn = CrossAttention(width, heads, **args)
+        self.mlp = MLP(width, int(width * mlp_ratio), width, **args)
+
+    def __call__(
+        self,
+        x: Float[Array, "b t s c"],
+        t6: Float[Array, "b t 6 c"],
+        text: Float[Array, "b l c"],
+        text_mask: Bool[Array, "b l"] | None,
+        rotation: Rotation | None = None,
+        frame_mask: Bool[Array, "b t"] | None = None,
+    ) -> Float[Array, "b t s c"]:
+        """Applies the block.
+
+        Args:
+          x: tokens.
+          t6: per-frame modulation from the time embedding: shift, scale and gate of the attention,
+            then of the MLP. Conditioning frames carry the modulation of t = 0.
+          text: projected text.
+          text_mask: True = a real word.
+          rotation: RoPE table for attention over time.
+          frame_mask: False = padding, never a key of attention over time.
+        """
+        table = (self.scale_shift_table[...] + t6).astype(x.dtype)
+        shift1, scale1, gate1, shift2, scale2, gate2 = (table[:, :, i, None] for i in range(6))
+        h = self._self_attention(modulate(x, shift1, scale1), rotation, frame_mask)
+        x = x + gate1 * h
+        b, t, s, c = x.shape
+        x = x + self.cross_attn(x.reshape(b, t * s, c), text, text_mask).reshape(x.shape)
+        return x + gate2 * self.mlp(modulate(x, shift2, scale2))
+
+    def _self_attention(self, x, rotation, frame_mask):
+        b, t, s, c = x.shape
+        if self.axis == "space":
+            return self.attn(x.reshape(b * t, s, c)).reshape(x.shape)
+        mask = None if frame_mask is None else jnp.repeat(frame_mask, s, axis=0)
+        h = self.attn(x.swapaxes(1, 2).reshape(b * s, t, c), rotation, mask)
+        return h.reshape(b, s, t, c).swapaxes(1, 2)

@@ -1,0 +1,48 @@
+"""Stacks of equal layers: made with vmap, run with scan."""
+
+from collections.abc import Callable
+
+import jax
+from flax import nnx
+
+
+def stack(depth: int, make: Callable[[nnx.Rngs], nnx.Module], rngs: nnx.Rngs) -> nnx.Module:
+    """`depth` layers in one module whose parameters gained a leading axis.
+
+    Args:
+      depth: number of layers.
+      make: builds one layer from its own random streams.
+      rngs: split once per layer.
+    """
+
+    @nnx.split_rngs(splits=depth)
+    @nnx.vmap(in_axes=(0,), out_axes=0)
+    def build(rngs: nnx.Rngs) -> nnx.Module:
+        return make(rngs)
+
+    return build(rngs)
+
+
+def scan(body: Callable, carry, layers, *, remat: str = "none", unroll: int = 1):
+    """Runs `carry = body(carry, layer)` over stacked layers.
+
+    Args:
+      body: one layer's function.
+      carry: any tree of arrays.
+      layers: a stacked module, or a tuple of them, whose arrays have the layer as first axis.
+      remat: "none", "dots" (keep matmul results) or "full" (keep only the carry).
+      unroll: layers per loop iteration.
+    """
+    graphdef, state = nnx.split(layers)
+
+    def step(carry, layer_state):
+        return body(carry, nnx.merge(graphdef, layer_state)), None
+
+    if remat == "full":
+        step = jax.checkpoint(step, prevent_cse=False)
+    elif remat == "dots":
+        policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+        step = jax.checkpoint(step, prevent_cse=False, policy=policy)
+    elif remat != "none":
+        raise ValueError(f"remat={remat!r}: choose none, dots or full")
+    return jax.lax.scan(step, carry, state, unroll=unroll)[0]

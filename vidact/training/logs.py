@@ -1,0 +1,42 @@
+"""Metrics: one line for people, JSON lines for programs, TensorBoard files without TensorFlow."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorboardX
+from tqdm import tqdm
+
+METRICS = "metrics.jsonl"
+
+
+class Logger:
+    """Writes to the terminal, workdir/metrics.jsonl and workdir/tensorboard."""
+
+    def __init__(self, workdir: pathlib.Path):
+        self._lines = (workdir / METRICS).open("a", buffering=1)
+        self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Logs scalars at a step; one line on the terminal."""
+        self._lines.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+        self._board.flush()
+        tqdm.write(f"step {step} " + " ".join(f"{k}: {v:.4g}" for k, v in values.items()))
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        self._lines.close()
+        self._board.close()
+
+
+def read(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
+    """All logged lines, the last of a step counting where a resumed run wrote it again."""
+    path = pathlib.Path(workdir) / METRICS
+    lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    rows: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        rows.setdefault(line["step"], {}).update(line)
+    return [rows[step] for step in sorted(rows)]

@@ -1,0 +1,252 @@
+"""The training loop: data to devices, step, log, checkpoint; resumes where it was killed."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import pathlib
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from tqdm import tqdm
+
+import vidact
+from data_pipelines import pipeline
+from vidact.batch import Batch
+from vidact.encoders.video import linear
+from vidact.errors import UserError
+from vidact.models import registry
+from vidact.training import checkpoints, feed, logs, runs, sharding, state, step
+from vidact.training.optimizer import make_optimizer
+
+# What may change when a run is continued: how long and how often, not what is learned.
+FREE_KEYS = ("steps", "log_every", "checkpoint_every", "evaluate_every", "trace")
+EVALUATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+@dataclasses.dataclass
+class Trainer:
+    """What a run consists of, ready to step."""
+
+    config: ml_collections.ConfigDict
+    workdir: pathlib.Path
+    train: pipeline.WindowDataset
+    held_out: pipeline.WindowDataset | None
+    codec: linear.LinearCodec
+    mesh: jax.sharding.Mesh
+    blueprint: state.Blueprint
+    state: state.TrainState
+    update: Any
+    evaluate: Any
+
+
+def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
+    """Trains to config.train.steps, continuing from the newest checkpoint in `workdir`.
+
+    Raises:
+      UserError: the data cannot be read, the work directory belongs to another configuration, or
+        the loss is not finite.
+    """
+    workdir = pathlib.Path(workdir).absolute()
+    check_workdir(config, workdir)
+    trainer = prepare(config, workdir)
+    with checkpoints.open_manager(
+        workdir, keep=config.train.keep, every=config.train.checkpoint_every
+    ) as manager:
+        newest = manager.latest_step()
+        if newest is not None:
+            trainer.state = checkpoints.restore_state(manager, newest, trainer.state)
+            print(f"continuing from step {newest}", flush=True)
+        _loop(trainer, manager)
+
+
+def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Refuses a work directory that was trained with other settings.
+
+    Raises:
+      UserError: names the first key that differs.
+    """
+    if not (workdir / runs.CONFIG).is_file():
+        return
+    old, new = (_comparable(c) for c in (runs.read_config(workdir), config))
+    difference = runs.first_difference(old, new)
+    if difference:
+        raise UserError(
+            f"{workdir}: belongs to another configuration: {difference}; "
+            "choose another --workdir or the old value"
+        )
+
+
+def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Trainer:
+    """Opens the data, fits or reads the codec, and builds a sharded state."""
+    train, held_out = open_data(config)
+    mesh = sharding.make_mesh(config.mesh)
+    make = registry.maker(config)
+    optimizer = make_optimizer(config.optimizer, config.train.steps)
+    plan = state.blueprint(make)
+    if (workdir / runs.CODEC).is_file():
+        codec = linear.load(workdir / runs.CODEC)
+    else:
+        codec = fit_codec(config.encoder, train)
+        runs.write_assets(workdir, config, codec, train.statistics)
+    fresh, layout = create_state(make, plan, config, optimizer, mesh)
+    update = step.make_step(
+        plan,
+        optimizer,
+        seed=config.seed,
+        weights=config.train.loss_weights.to_dict(),
+        ema_decay=config.train.ema,
+    )
+    return Trainer(
+        config=config,
+        workdir=workdir,
+        train=train,
+        held_out=held_out,
+        codec=jax.device_put(codec, jax.NamedSharding(mesh, jax.P())),
+        mesh=mesh,
+        blueprint=plan,
+        state=fresh,
+        update=jax.jit(update, donate_argnums=0, out_shardings=(layout, None)),
+        evaluate=jax.jit(step.make_evaluation(plan)),
+    )
+
+
+def open_data(
+    config: ml_collections.ConfigDict,
+) -> tuple[pipeline.WindowDataset, pipeline.WindowDataset | None]:
+    """Training windows and, where episodes are held out, theirs."""
+    args = dict(
+        seed=config.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        source=pipeline.open_source(config.data),
+    )
+    size = config.train.batch_size
+    train = pipeline.make_dataset(config.data, batch_size=size, **args)
+    if not config.data.held_out:
+        return train, None
+    held_out = pipeline.make_dataset(
+        config.data, batch_size=size, split="held_out", statistics=train.statistics, **args
+    )
+    return train, held_out
+
+
+def fit_codec(
+    config: ml_collections.ConfigDict, train: pipeline.WindowDataset
+) -> linear.LinearCodec:
+    """Fits the linear codec to evenly spaced training windows and prints what it costs."""
+    count = min(config.clips, len(train))
+    clips = train.load(np.linspace(0, len(train) - 1, count).astype(np.int64)).video
+    codec = linear.fit(
+        clips, patch=config.patch, frames=config.frames, channels=config.channels
+    )
+    restored = np.asarray(linear.to_uint8(codec.decode(codec.encode(clips[:64]))))
+    error = np.square(restored.astype(np.float32) - clips[:64]).mean()
+    print(f"codec psnr: {10 * math.log10(255**2 / error):.1f} dB (training frames)", flush=True)
+    return codec
+
+
+def create_state(make, plan: state.Blueprint, config, optimizer, mesh):
+    """A fresh state, sharded by the rule table, and its shardings."""
+    shardings = sharding.parameter_shardings(plan.shapes, mesh)
+
+    def create():
+        return state.create(make, config.train.freeze, optimizer)
+
+    layout = sharding.like_parameters(jax.eval_shape(create), shardings, mesh)
+    return jax.jit(create, out_shardings=layout)(), layout
+
+
+def _loop(trainer: Trainer, manager) -> None:
+    config, logger = trainer.config.train, logs.Logger(trainer.workdir)
+    start = int(trainer.state.step)
+    batches = feed.prefetch(_batches(trainer, start), trainer.mesh)
+    bar = tqdm(total=config.steps, initial=start, desc="training", unit="step", mininterval=1.0)
+    waiting, pending, clock = 0.0, [], time.perf_counter()
+    with contextlib.closing(logger), contextlib.closing(bar):
+        for number in range(start + 1, config.steps + 1):
+            before = time.perf_counter()
+            batch, on_device = next(batches)
+            waiting += time.perf_counter() - before
+            trainer.state, metrics = trainer.update(trainer.state, on_device, trainer.codec)
+            pending.append(metrics)
+            bar.update()
+            if config.trace:
+                _trace(trainer.workdir, number, metrics, batch)
+            if number % config.log_every == 0 or number == config.steps:
+                values = _mean(pending)
+                seconds = time.perf_counter() - clock
+                values |= {"seconds": seconds / len(pending), "data wait": waiting / seconds}
+                waiting, pending, clock = 0.0, [], time.perf_counter()
+                _check_finite(values, number, trainer.workdir)
+                logger.write(number, values)
+            if trainer.held_out and (
+                number % config.evaluate_every == 0 or number == config.steps
+            ):
+                logger.write(number, evaluation_loss(trainer))
+                clock = time.perf_counter()
+            meta = {"step": number, "version": vidact.__version__, "config": _plain(trainer)}
+            due = number == config.steps and manager.latest_step() != number
+            checkpoints.save(manager, trainer.state, meta, force=due)
+        manager.wait_until_finished()
+
+
+def _batches(trainer: Trainer, start: int):
+    if not trainer.config.overfit_one_batch:
+        yield from trainer.train.from_step(start)
+    first = trainer.train.batch_at(0)
+    while True:
+        yield first
+
+
+def evaluation_loss(trainer: Trainer) -> dict[str, float]:
+    """Mean held-out loss per modality over fixed times, with fixed noise and windows."""
+    assert trainer.held_out is not None
+    batch = feed.to_devices(trainer.held_out.batch_at(0), trainer.mesh)
+    rows = []
+    for t in EVALUATION_TIMES:
+        times = jnp.full((trainer.config.train.batch_size, 2), t)
+        rows.append(trainer.evaluate(trainer.state, batch, trainer.codec, times, 0))
+    return {f"held out {name}": value for name, value in _mean(rows).items()}
+
+
+def _mean(rows: list[dict[str, jax.Array]]) -> dict[str, float]:
+    rows = jax.device_get(rows)
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _check_finite(values: dict[str, float], number: int, workdir: pathlib.Path) -> None:
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    if bad:
+        raise UserError(
+            f"step {number}: {bad[0]} is not finite; lower config.optimizer.learning_rate and "
+            f"continue from the last checkpoint in {workdir}"
+        )
+
+
+def _trace(workdir: pathlib.Path, number: int, metrics, batch: Batch) -> None:
+    """Appends a step's loss, exactly, and a hash of its batch."""
+    digest = hashlib.sha256()
+    for name, value in sorted(batch.as_dict().items()):
+        digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    line = {"step": number, "loss": float(metrics["loss"]).hex(), "batch": digest.hexdigest()}
+    with (workdir / "trace.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _plain(trainer: Trainer) -> dict[str, Any]:
+    return json.loads(json.dumps(trainer.config.to_dict()))
+
+
+def _comparable(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    plain = json.loads(json.dumps(config.to_dict()))
+    plain.pop("evaluate", None)
+    for section, names in (("train", FREE_KEYS), ("data", ("root", "threads", "cache_mb"))):
+        for name in names:
+            plain[section].pop(name, None)
+    return plain

@@ -1,0 +1,113 @@
+"""A work directory: what training writes there and every other command reads."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+from flax import nnx
+
+from vidact import actions
+from vidact.encoders.video import linear
+from vidact.errors import UserError
+from vidact.models import registry
+from vidact.training import checkpoints, state
+
+CONFIG, CODEC, STATISTICS = "config.json", "assets/video_codec.safetensors", "assets/statistics.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained model with everything that it needs.
+
+    Attributes:
+      workdir: where it was read from.
+      step: the checkpoint's step.
+      config: the configuration that it was trained with.
+      model: with the inference (averaged) weights.
+      codec: video codec.
+      statistics: 'action' and 'state', for normalising.
+    """
+
+    workdir: pathlib.Path
+    step: int
+    config: ml_collections.ConfigDict
+    model: nnx.Module
+    codec: linear.LinearCodec
+    statistics: dict[str, actions.Statistics]
+
+
+def read_config(workdir: str | pathlib.Path) -> ml_collections.ConfigDict:
+    """The configuration that a work directory was trained with.
+
+    Raises:
+      UserError: there is no such work directory.
+    """
+    path = pathlib.Path(workdir) / CONFIG
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give the work directory of a training run")
+    return ml_collections.ConfigDict(json.loads(path.read_text()))
+
+
+def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
+    """Reads a work directory's newest checkpoint, or that of `step`.
+
+    Raises:
+      UserError: the folder, the checkpoint or an asset is missing or does not fit.
+    """
+    workdir = pathlib.Path(checkpoint)
+    config = read_config(workdir)
+    plan = state.blueprint(registry.maker(config))
+    if not (workdir / checkpoints.FOLDER).is_dir():
+        raise UserError(f"{workdir}: holds no checkpoint yet; train longer")
+    with checkpoints.open_manager(workdir, read_only=True) as manager:
+        steps = manager.all_steps()
+        if not steps or (step is not None and step not in steps):
+            raise UserError(f"{workdir}: no checkpoint of step {step}; there are {sorted(steps)}")
+        step = max(steps) if step is None else step
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        shapes = {
+            k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=device)
+            for k, v in plan.shapes.items()
+        }
+        params = checkpoints.restore_parameters(manager, step, shapes)
+    return Run(
+        workdir=workdir,
+        step=step,
+        config=config,
+        model=plan.assemble(params),
+        codec=linear.load(workdir / CODEC),
+        statistics=actions.load_statistics(workdir / STATISTICS),
+    )
+
+
+def write_assets(workdir: pathlib.Path, config, codec, statistics) -> None:
+    """Writes the configuration, the codec and the statistics, each whole or not at all."""
+    (workdir / "assets").mkdir(parents=True, exist_ok=True)
+    _atomic(workdir / STATISTICS, lambda p: actions.save_statistics(p, statistics))
+    _atomic(workdir / CODEC, lambda p: linear.save(codec, p))
+    text = json.dumps(config.to_dict(), indent=2) + "\n"
+    _atomic(workdir / CONFIG, lambda p: p.write_text(text))
+
+
+def first_difference(a: dict[str, Any], b: dict[str, Any], prefix: str = "config") -> str | None:
+    """The first key whose value differs between two configurations, dotted, with both values."""
+    for key in sorted({*a, *b}):
+        left, right = a.get(key), b.get(key)
+        name = f"{prefix}.{key}"
+        if isinstance(left, dict) and isinstance(right, dict):
+            inner = first_difference(left, right, name)
+            if inner:
+                return inner
+        elif json.dumps(left) != json.dumps(right):
+            return f"{name} ({left!r} there, {right!r} now)"
+    return None
+
+
+def _atomic(path: pathlib.Path, write) -> None:
+    temporary = path.with_name(path.name + ".partial")
+    write(temporary)
+    os.replace(temporary, path)

@@ -1,0 +1,80 @@
+"""The mesh, and one ordered table that says how each parameter lies on it."""
+
+import re
+from collections.abc import Mapping
+
+import jax
+import ml_collections
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from vidact.errors import UserError
+
+AXES = ("data", "fsdp")
+BATCH = P(AXES)
+
+# (pattern of the parameter's path, partition of its last axes); the first match wins. Stacked
+# layers have one more axis in front, which is never split. Only large matrices are worth it.
+RULES: tuple[tuple[str, P], ...] = (
+    (r"/(qkv|q_linear|kv_linear|fc1|t_block|film|x_embedder)/kernel$", P("fsdp", None)),
+    (r"/(proj|fc2|skip|linear|lift/\d+|mlp_\d)/kernel$", P(None, "fsdp")),
+    (r"/(words|y_embedding)$|^y_embedding$", P(None, "fsdp")),
+    (r"/(bias|weight|scale_shift_table|positions)$", P()),
+)
+
+
+def make_mesh(config: ml_collections.ConfigDict) -> Mesh:
+    """A (data, fsdp) mesh over all devices; `data = -1` takes what `fsdp` leaves.
+
+    Raises:
+      UserError: the axes do not multiply to the number of devices.
+    """
+    count = jax.device_count()
+    data = config.data if config.data > 0 else count // config.fsdp
+    if data * config.fsdp != count:
+        raise UserError(
+            f"config.mesh: data {data} x fsdp {config.fsdp} is not {count} devices; "
+            "set config.mesh.data=-1 and an fsdp that divides the number of devices"
+        )
+    return jax.make_mesh((data, config.fsdp), AXES, axis_types=(AxisType.Auto,) * 2)
+
+
+def partition(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
+    """Where a parameter lies, by the first rule of `RULES` that its path matches.
+
+    Raises:
+      ValueError: no rule matches, or a split axis does not divide.
+    """
+    for pattern, spec in RULES:
+        if re.search(pattern, path):
+            full = P(*(None,) * (len(shape) - len(spec)), *spec)
+            for size, axis in zip(shape, full, strict=True):
+                if axis is not None and size % mesh.shape[axis]:
+                    raise ValueError(f"{path} {shape}: {size} does not divide by {axis}")
+            return full
+    raise ValueError(f"{path}: no rule of vidact.training.sharding.RULES matches")
+
+
+def parameter_shardings(
+    parameters: Mapping[str, jax.ShapeDtypeStruct], mesh: Mesh
+) -> dict[str, NamedSharding]:
+    """A sharding for each parameter of a flat {path: array} dictionary."""
+    return {
+        path: NamedSharding(mesh, partition(path, value.shape, mesh))
+        for path, value in parameters.items()
+    }
+
+
+def like_parameters(tree, parameters: Mapping[str, NamedSharding], mesh: Mesh):
+    """Shardings of a tree (an optimizer's state) that holds copies of the parameters.
+
+    A leaf whose last dictionary key is a parameter's path is laid out as that parameter, any other
+    is replicated.
+    """
+    replicated = NamedSharding(mesh, P())
+
+    def of(path, _):
+        names = [k.key for k in path if isinstance(k, jax.tree_util.DictKey)]
+        return parameters.get(names[-1], replicated) if names else replicated
+
+    return jax.tree_util.tree_map_with_path(of, tree)

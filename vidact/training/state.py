@@ -1,0 +1,96 @@
+"""The training state: flat dictionaries of arrays by parameter path, and the model's blueprint."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array
+
+Parameters = dict[str, Array]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that changes while training, plus what is frozen.
+
+    Attributes:
+      step: number of updates done, int32.
+      params: trainable parameters by path, float32.
+      frozen: the others by path.
+      ema: exponential moving average of `params`.
+      opt_state: the optimizer's state over `params`.
+    """
+
+    step: Array
+    params: Parameters
+    frozen: Parameters
+    ema: Parameters
+    opt_state: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Blueprint:
+    """A model without its arrays: how to put a flat dictionary of parameters back into it."""
+
+    graphdef: nnx.GraphDef
+    treedef: Any
+    shapes: dict[str, jax.ShapeDtypeStruct]
+
+    def assemble(self, parameters: Parameters) -> nnx.Module:
+        """The model with these parameters.
+
+        Raises:
+          KeyError: one is missing.
+        """
+        leaves = [parameters[path] for path in self.shapes]
+        return nnx.merge(self.graphdef, jax.tree.unflatten(self.treedef, leaves))
+
+
+def blueprint(make: Callable[[], nnx.Module]) -> Blueprint:
+    """The blueprint of the model that `make` builds; nothing is allocated."""
+    graphdef, state = nnx.split(nnx.eval_shape(make))
+    leaves, treedef = jax.tree.flatten_with_path(state)
+    return Blueprint(graphdef, treedef, {_name(path): leaf for path, leaf in leaves})
+
+
+def parameters(model: nnx.Module) -> Parameters:
+    """Flat {path: array} of a model's parameters, in the order of its blueprint."""
+    leaves, _ = jax.tree.flatten_with_path(nnx.state(model))
+    return {_name(path): leaf for path, leaf in leaves}
+
+
+def split_frozen(all_parameters: Parameters, freeze: Sequence[str]) -> tuple[Parameters, Parameters]:
+    """Trainable and frozen parameters; `freeze` holds regular expressions of paths."""
+    frozen = {k: v for k, v in all_parameters.items() if any(re.search(p, k) for p in freeze)}
+    return {k: v for k, v in all_parameters.items() if k not in frozen}, frozen
+
+
+def create(
+    make: Callable[[], nnx.Module], freeze: Sequence[str], optimizer: optax.GradientTransformation
+) -> TrainState:
+    """A fresh state; call it under jit, or eval_shape, never eagerly."""
+    params, frozen = split_frozen(parameters(make()), freeze)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        frozen=frozen,
+        ema=jax.tree.map(jnp.copy, params),
+        opt_state=optimizer.init(params),
+    )
+
+
+def inference_parameters(state: TrainState) -> Parameters:
+    """What sampling uses and checkpoints keep apart: the average and the frozen parameters."""
+    return {**state.ema, **state.frozen}
+
+
+def _name(path) -> str:
+    """A tree path as a/b/0/c."""
+    parts = [getattr(k, "key", getattr(k, "name", getattr(k, "idx", None))) for k in path]
+    return "/".join(str(p) for p in parts if p is not None and p != "value")

@@ -1,0 +1,89 @@
+"""One training step: a pure function of (state, batch, seed)."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from vidact.encoders.encode import encode
+from vidact.encoders.video.linear import LinearCodec
+from vidact.training.state import Blueprint, Parameters, TrainState, inference_parameters
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+def total_loss(
+    losses: Mapping[str, tuple[Array, Array]], weights: Mapping[str, float]
+) -> tuple[Float[Array, ""], Metrics]:
+    """Weighted sum over modalities of sum(loss * weight) / sum(weight).
+
+    The division is over the whole batch, so that padding never dilutes a modality.
+    """
+    means = {
+        name: (per_sample * weight).sum() / jnp.maximum(weight.sum(), 1e-6)
+        for name, (per_sample, weight) in losses.items()
+    }
+    total = sum(weights[name] * mean for name, mean in means.items())
+    return total, {f"loss/{name}": mean for name, mean in means.items()}
+
+
+def gradients(
+    blueprint: Blueprint,
+    params: Parameters,
+    frozen: Parameters,
+    inputs,
+    key: Array,
+    weights: Mapping[str, float],
+) -> tuple[tuple[Float[Array, ""], Metrics], Parameters]:
+    """Loss, metrics and the gradient with respect to `params`."""
+
+    def loss(params):
+        model = blueprint.assemble({**params, **frozen})
+        return total_loss(model.loss(inputs, key), weights)
+
+    return jax.value_and_grad(loss, has_aux=True)(params)
+
+
+def make_step(
+    blueprint: Blueprint,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    weights: Mapping[str, float],
+    ema_decay: float,
+) -> Callable[[TrainState, Mapping[str, Array], LinearCodec], tuple[TrainState, Metrics]]:
+    """The function that the trainer jits; its randomness is folded from (seed, step)."""
+
+    def step(state: TrainState, batch: Mapping[str, Array], codec: LinearCodec):
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        inputs = encode(codec, batch)
+        (loss, metrics), grads = gradients(
+            blueprint, state.params, state.frozen, inputs, key, weights
+        )
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        # The average forgets its first steps faster than ema_decay alone would.
+        decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        ema = jax.tree.map(lambda e, p: e * decay + p * (1 - decay), state.ema, params)
+        metrics = {"loss": loss, **metrics, "gradient_norm": optax.global_norm(grads)}
+        return state.replace(
+            step=state.step + 1, params=params, ema=ema, opt_state=opt_state
+        ), metrics
+
+    return step
+
+
+def make_evaluation(blueprint: Blueprint) -> Callable:
+    """Losses at fixed times with fixed noise, of the inference parameters.
+
+    The returned function maps (state, batch, codec, t [B, 2], seed) to {modality: mean loss}.
+    """
+
+    def evaluate(state: TrainState, batch, codec: LinearCodec, t: Float[Array, "b 2"], seed: int):
+        model = blueprint.assemble(inference_parameters(state))
+        losses = model.loss(encode(codec, batch), jax.random.key(seed), t=t)
+        return total_loss(losses, dict.fromkeys(losses, 1.0))[1]
+
+    return evaluate
