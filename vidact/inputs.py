@@ -90,5 +90,3 @@ def observe(inputs: Inputs) -> Observation:
     """The observation of a training sample, video and actions included for the given modes."""
     shared = ("condition", "state", "text", "text_mask", "fps", "latents", "actions")
     return Observation(**{name: getattr(inputs, name) for name in shared})
-
-

@@ -1,7 +1,6 @@
 """Opens a trained run and its held-out windows, with the settings of the command line."""
 
 import dataclasses
-import pathlib
 from collections.abc import Sequence
 
 import ml_collections
@@ -10,6 +9,7 @@ from jaxtyping import Int
 
 from data_pipelines import pipeline
 from data_pipelines.pipeline import WindowDataset
+from data_pipelines.sources import rlds
 from data_pipelines.sources.episode import Episode
 from vidact import command
 from vidact.errors import UserError
@@ -66,6 +66,28 @@ def spread(windows: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " k"]:
     return windows[((np.arange(count) + 0.5) * len(windows) / count).astype(np.int64)]
 
 
+def full_windows(dataset: WindowDataset, count: int) -> Int[np.ndarray, " k"]:
+    """About `count` windows without padding, spread evenly over tasks and episodes.
+
+    Raises:
+      UserError: no held-out episode is as long as a window.
+    """
+    steps = {int(i): len(dataset.source.episode(int(i))) for i in set(dataset.windows.episodes)}
+    ends = np.array([steps[int(i)] for i in dataset.windows.episodes]) - dataset.config.frames
+    groups = [
+        full
+        for windows in windows_by_task(dataset).values()
+        if len(full := windows[dataset.windows.starts[windows] <= ends[windows]])
+    ]
+    if not groups:
+        raise UserError(
+            f"{dataset.source.name}: no held-out episode has {dataset.config.frames} frames; "
+            "train with a smaller config.data.frames"
+        )
+    shares = [len(part) for part in np.array_split(np.arange(count), len(groups))]
+    return np.concatenate([spread(g, share) for g, share in zip(groups, shares, strict=True)])
+
+
 def task_of(episode: Episode) -> str | None:
     """The task that an episode's metadata or else its instruction names, if either does."""
     named = episode.metadata.get("task")
@@ -76,9 +98,8 @@ def task_of(episode: Episode) -> str | None:
 
 
 def dataset_name(root: str) -> str:
-    """The data set's name: the last part of its path that is no version like 1.0.0."""
-    parts = [p for p in pathlib.PurePath(root).parts if not p.replace(".", "").isdigit()]
-    return parts[-1] if parts else root
+    """The data set's name: its folder is NAME/VERSION."""
+    return rlds.find(root).parent.name
 
 
 def _with_tuples(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:

@@ -51,6 +51,7 @@ class RobotConfig:
       resolution: height and width of the camera's picture in pixels.
       normalisation: a method of `vidact.actions`, for actions and state.
       statistics: "action" and "state", in robot units.
+      policy_steps: Euler steps with which the policy was evaluated.
       source_step: training step of the weights.
     """
 
@@ -60,6 +61,7 @@ class RobotConfig:
     resolution: tuple[int, int]
     normalisation: str
     statistics: Mapping[str, Statistics]
+    policy_steps: int
     source_step: int
 
     @property

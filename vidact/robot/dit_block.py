@@ -11,7 +11,7 @@ TIME_SCALE = 1000.0
 
 
 class TimedStream(nn.Module):
-    """A stream's embedders of time, under STDiT3's names: `t_embedder`, `fps_embedder`, `t_block`."""
+    """A stream's embedders of time, under the names that STDiT3 gives them."""
 
     def __init__(self, width: int):
         super().__init__()

@@ -36,9 +36,7 @@ class TextEncoder(nn.Module):
         self.positions = nn.Parameter(torch.zeros(sizes.max_words, width))
         self.blocks = nn.ModuleList(TextBlock(width) for _ in range(sizes.text_depth))
 
-    def forward(
-        self, ids: Int[Tensor, "b l"], mask: Bool[Tensor, "b l"]
-    ) -> Float[Tensor, "b l d"]:
+    def forward(self, ids: Int[Tensor, "b l"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
         x = self.words[ids] + self.positions
         for block in self.blocks:
             x = block(x, mask)

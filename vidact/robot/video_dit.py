@@ -1,4 +1,4 @@
-"""The video stream under the names of Open-Sora 1.2's STDiT3; see `vidact.models.covar.video_dit`."""
+"""The video stream, under STDiT3's names; see `vidact.models.covar.video_dit`."""
 
 import torch
 from jaxtyping import Float

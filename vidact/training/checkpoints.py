@@ -1,6 +1,8 @@
 """Orbax checkpoints: inference parameters, full state and a description, each an item."""
 
+import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -26,8 +28,7 @@ def save(
     manager: ocp.CheckpointManager, state: TrainState, meta: dict[str, Any], *, force: bool = False
 ) -> bool:
     """Saves if one is due; ask at every step, so that a preemption notice is heard."""
-    step = int(state.step) if force else None
-    step = step if step is not None else meta["step"]
+    step = meta["step"]
     if not force and not manager.should_save(step):
         return False
     items = ocp.args.Composite(
@@ -45,11 +46,11 @@ def restore_state(manager: ocp.CheckpointManager, step: int, target: TrainState)
     )
     items = ocp.args.Composite(state=ocp.args.StandardRestore(_training_only(as_shape)))
     state = manager.restore(step, args=items).state
-    return target.replace(**state)
+    return dataclasses.replace(target, **state)
 
 
 def restore_parameters(
-    manager: ocp.CheckpointManager, step: int, shapes: Parameters
+    manager: ocp.CheckpointManager, step: int, shapes: Mapping[str, jax.ShapeDtypeStruct]
 ) -> Parameters:
     """The inference parameters alone.
 

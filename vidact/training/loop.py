@@ -142,9 +142,7 @@ def fit_codec(
     """Fits the linear codec to evenly spaced training windows and prints what it costs."""
     count = min(config.clips, len(train))
     clips = train.load(np.linspace(0, len(train) - 1, count).astype(np.int64)).video
-    codec = linear.fit(
-        clips, patch=config.patch, frames=config.frames, channels=config.channels
-    )
+    codec = linear.fit(clips, patch=config.patch, frames=config.frames, channels=config.channels)
     restored = np.asarray(linear.to_uint8(codec.decode(codec.encode(clips[:64]))))
     error = np.square(restored.astype(np.float32) - clips[:64]).mean()
     print(f"codec psnr: {10 * math.log10(255**2 / error):.1f} dB (training frames)", flush=True)
@@ -185,9 +183,7 @@ def _loop(trainer: Trainer, manager) -> None:
                 waiting, pending, clock = 0.0, [], time.perf_counter()
                 _check_finite(values, number, trainer.workdir)
                 logger.write(number, values)
-            if trainer.held_out and (
-                number % config.evaluate_every == 0 or number == config.steps
-            ):
+            if trainer.held_out and (number % config.evaluate_every == 0 or number == config.steps):
                 logger.write(number, evaluation_loss(trainer))
                 clock = time.perf_counter()
             meta = {"step": number, "version": vidact.__version__, "config": _plain(trainer)}

@@ -15,15 +15,11 @@ def learning_rate(config: ml_collections.ConfigDict, steps: int) -> optax.Schedu
     elif config.schedule == "constant":
         after = optax.constant_schedule(config.learning_rate)
     else:
-        raise UserError(
-            f"config.optimizer.schedule={config.schedule!r}: choose cosine or constant"
-        )
+        raise UserError(f"config.optimizer.schedule={config.schedule!r}: choose cosine or constant")
     return optax.join_schedules([warm, after], [config.warmup])
 
 
-def make_optimizer(
-    config: ml_collections.ConfigDict, steps: int
-) -> optax.GradientTransformation:
+def make_optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformation:
     """AdamW behind a global-norm clip; only matrices decay."""
     return optax.chain(
         optax.clip_by_global_norm(config.clip),

@@ -8,15 +8,17 @@ from typing import Any
 
 import jax
 import ml_collections
-from flax import nnx
 
 from vidact import actions
 from vidact.encoders.video import linear
 from vidact.errors import UserError
 from vidact.models import registry
+from vidact.models.protocol import VideoActionModel
 from vidact.training import checkpoints, state
 
-CONFIG, CODEC, STATISTICS = "config.json", "assets/video_codec.safetensors", "assets/statistics.json"
+CONFIG = "config.json"
+CODEC = "assets/video_codec.safetensors"
+STATISTICS = "assets/statistics.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Run:
     workdir: pathlib.Path
     step: int
     config: ml_collections.ConfigDict
-    model: nnx.Module
+    model: VideoActionModel
     codec: linear.LinearCodec
     statistics: dict[str, actions.Statistics]
 

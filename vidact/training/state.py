@@ -12,6 +12,8 @@ import optax
 from flax import nnx
 from jaxtyping import Array
 
+from vidact.models.protocol import VideoActionModel
+
 Parameters = dict[str, Array]
 
 
@@ -42,7 +44,7 @@ class Blueprint:
     treedef: Any
     shapes: dict[str, jax.ShapeDtypeStruct]
 
-    def assemble(self, parameters: Parameters) -> nnx.Module:
+    def assemble(self, parameters: Parameters) -> VideoActionModel:
         """The model with these parameters.
 
         Raises:
@@ -65,7 +67,9 @@ def parameters(model: nnx.Module) -> Parameters:
     return {_name(path): leaf for path, leaf in leaves}
 
 
-def split_frozen(all_parameters: Parameters, freeze: Sequence[str]) -> tuple[Parameters, Parameters]:
+def split_frozen(
+    all_parameters: Parameters, freeze: Sequence[str]
+) -> tuple[Parameters, Parameters]:
     """Trainable and frozen parameters; `freeze` holds regular expressions of paths."""
     frozen = {k: v for k, v in all_parameters.items() if any(re.search(p, k) for p in freeze)}
     return {k: v for k, v in all_parameters.items() if k not in frozen}, frozen

@@ -1,5 +1,6 @@
 """One training step: a pure function of (state, batch, seed)."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import jax
@@ -25,7 +26,7 @@ def total_loss(
         name: (per_sample * weight).sum() / jnp.maximum(weight.sum(), 1e-6)
         for name, (per_sample, weight) in losses.items()
     }
-    total = sum(weights[name] * mean for name, mean in means.items())
+    total = sum((weights[name] * mean for name, mean in means.items()), jnp.zeros(()))
     return total, {f"loss/{name}": mean for name, mean in means.items()}
 
 
@@ -68,9 +69,8 @@ def make_step(
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda e, p: e * decay + p * (1 - decay), state.ema, params)
         metrics = {"loss": loss, **metrics, "gradient_norm": optax.global_norm(grads)}
-        return state.replace(
-            step=state.step + 1, params=params, ema=ema, opt_state=opt_state
-        ), metrics
+        changed = dict(step=state.step + 1, params=params, ema=ema, opt_state=opt_state)
+        return dataclasses.replace(state, **changed), metrics
 
     return step
 

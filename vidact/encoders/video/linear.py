@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, UInt8
 
 from vidact.errors import UserError
 
+AnyArray = Array | np.ndarray
 _ARRAYS = ("mean", "first_basis", "first_scale", "later_basis", "later_scale")
 
 
@@ -51,7 +52,7 @@ class LinearCodec:
         """Latent channels."""
         return self.first_basis.shape[1]
 
-    def encode(self, video: UInt8[Array, "b t h w 3"]) -> Float[Array, "b n i j c"]:
+    def encode(self, video: UInt8[AnyArray, "b t h w 3"]) -> Float[Array, "b n i j c"]:
         """Latents of a clip of 1 + k * frames pixel frames: [B, 1 + k, H/p, W/p, c]."""
         pixels = jnp.asarray(video, jnp.float32) / 127.5 - 1.0 - self.mean
         first = self._patches(pixels[:, :1]) @ self.first_basis / self.first_scale
@@ -61,7 +62,7 @@ class LinearCodec:
         later = change @ self.later_basis / self.later_scale
         return jnp.concatenate([first, later], axis=1)
 
-    def decode(self, latents: Float[Array, "b n i j c"]) -> Float[Array, "b t h w 3"]:
+    def decode(self, latents: Float[AnyArray, "b n i j c"]) -> Float[Array, "b t h w 3"]:
         """Pixels in [-1, 1] (not clipped), 1 + (n - 1) * frames of them."""
         first = self._pixels(latents[:, :1] * self.first_scale @ self.first_basis.T, 1)
         if latents.shape[1] > 1:
@@ -85,7 +86,7 @@ class LinearCodec:
         return x.reshape(b, n * f, i * p, j * p, 3)
 
 
-def to_uint8(pixels: Float[Array, "*b"]) -> UInt8[Array, "*b"]:
+def to_uint8(pixels: Float[AnyArray, "*b"]) -> UInt8[Array, "*b"]:
     """[-1, 1] to 0..255, clipped and rounded."""
     return jnp.round(jnp.clip((pixels + 1) * 127.5, 0, 255)).astype(jnp.uint8)
 
@@ -102,7 +103,8 @@ def fit(
       channels: latent channels, at most patch * patch * 3.
     """
     mean = (clips.astype(np.float32) / 127.5 - 1.0).mean((0, 1))
-    blank = LinearCodec(mean, *(np.ones((1, 1), np.float32),) * 4, patch=patch, frames=frames)
+    ones = np.ones((1, 1), np.float32)
+    blank = LinearCodec(mean, ones, ones, ones, ones, patch, frames)
     first, later = np.zeros((), np.float64), np.zeros((), np.float64)
     for clip in clips:  # one at a time: float32 clips are 12 times the JPEG's memory
         pixels = clip[None].astype(np.float32) / 127.5 - 1.0 - mean
@@ -112,7 +114,7 @@ def fit(
     for moment, groups in ((first, 1), (later, (clips.shape[1] - 1) // frames)):
         places = len(clips) * groups * (clips.shape[2] // patch) * (clips.shape[3] // patch)
         bases += _principal(moment / places, channels)
-    return LinearCodec(mean, *bases, patch=patch, frames=frames)
+    return LinearCodec(mean, bases[0], bases[1], bases[2], bases[3], patch, frames)
 
 
 def _second_moment(patches) -> np.ndarray:
@@ -147,8 +149,6 @@ def load(path: str | pathlib.Path) -> LinearCodec:
         with safetensors.safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in _ARRAYS}
             sizes = file.metadata()
-            return LinearCodec(
-                **arrays, patch=int(sizes["patch"]), frames=int(sizes["frames"])
-            )
+            return LinearCodec(**arrays, patch=int(sizes["patch"]), frames=int(sizes["frames"]))
     except (OSError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: not a video codec ({error}); train again") from error

@@ -11,10 +11,9 @@ from vidact.models.covar.action_dit import ActionDiT
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.text_encoder import TextEncoder
 from vidact.models.covar.video_dit import VideoDiT
+from vidact.models.protocol import Losses
 from vidact.nn import layers
 from vidact.processes import joint_time, rectified_flow
-
-Loss = dict[str, tuple[Float[Array, "b"], Float[Array, "b"]]]
 
 
 class CoVAR(nnx.Module):
@@ -88,13 +87,13 @@ class CoVAR(nnx.Module):
             a = action(a, a6, ya, text_mask, turn_action, tokens)
             return link(x, a, turn_bridge, seen)
 
-        stacks = (self.video.spatial_blocks, self.video.temporal_blocks, self.action.blocks)
-        stacks = (*stacks, self.bridges)
+        video, action = self.video, self.action
+        stacks = (video.spatial_blocks, video.temporal_blocks, action.blocks, self.bridges)
         x, a = layers.scan(body, (x, a), stacks, remat=config.remat, unroll=config.unroll)
         v_video = self.video.head(x, video_time, latents.shape)
         return v_video, self.action.decode(a, action_time)
 
-    def loss(self, inputs: Inputs, key: Array, t: Float[Array, "b 2"] | None = None) -> Loss:
+    def loss(self, inputs: Inputs, key: Array, t: Float[Array, "b 2"] | None = None) -> Losses:
         """Velocity regression of both modalities (CoVAR section 3; specs/opensora.md 4).
 
         Args:

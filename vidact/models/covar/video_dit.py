@@ -79,19 +79,28 @@ class VideoDiT(nnx.Module):
         out = p * p * config.latent_channels * (2 if config.learn_sigma else 1)
         self.final_layer = FinalLayer(width, out, rngs=rngs, dtype=dtype)
 
-    def embed(self, latents: Float[Array, "b t h w c"]) -> Float[Array, "b t s e"]:
-        """Patches to tokens with 2-D positions (specs/opensora.md 1.2 steps 2 and 5)."""
+    def embed(
+        self, latents: Float[Array, "b t h w c"], pixels: tuple[float, float] | None = None
+    ) -> Float[Array, "b t s e"]:
+        """Patches to tokens with 2-D positions (specs/opensora.md 1.2 steps 2 and 5).
+
+        Args:
+          latents: noisy latents.
+          pixels: height and width of the frames, which scale the positions; by default 8 for each
+            latent.
+        """
         b, t, h, w, c = latents.shape
         p = self.config.patch
         latents = jnp.pad(latents, ((0, 0), (0, 0), (0, -h % p), (0, -w % p), (0, 0)))
         rows, columns = latents.shape[2] // p, latents.shape[3] // p
         x = latents.reshape(b, t, rows, p, columns, p, c).transpose(0, 1, 2, 4, 6, 3, 5)
         tokens = self.x_embedder(x.reshape(b, t, rows * columns, c * p * p))
+        height, width = pixels or (h * LATENT_PIXELS, w * LATENT_PIXELS)
         position = embeddings.position_2d(
             rows,
             columns,
             self.config.video_width,
-            scale=float(np.sqrt(h * w * LATENT_PIXELS**2)) / 512,
+            scale=float(np.sqrt(height * width)) / 512,
             base=round((rows * columns) ** 0.5),
         )
         return tokens + jnp.asarray(position, tokens.dtype)
@@ -122,9 +131,10 @@ class VideoDiT(nnx.Module):
         text: Float[Array, "b l d"],
         text_mask: Bool[Array, "b l"] | None,
         fps: Float[Array, "b"],
+        pixels: tuple[float, float] | None = None,
     ) -> Float[Array, "b t h w c"]:
-        """Velocity without an action stream: STDiT3 itself."""
-        x, y = self.embed(latents), self.y_proj(text)
+        """Velocity without an action stream: STDiT3 itself; `pixels` as in `embed`."""
+        x, y = self.embed(latents, pixels), self.y_proj(text)
         embedded, t6 = self.time(t, fps)
         rotation = self.rotation(latents.shape[1])
 

@@ -1,0 +1,126 @@
+"""The video stream computes what Open-Sora 1.2's STDiT3 computes, with its weights."""
+
+import pathlib
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+from flax import nnx
+
+from vidact.interop import keys
+from vidact.models.covar.config import CoVARConfig
+from vidact.models.covar.video_dit import VideoDiT
+from vidact.training import state
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "goldens/opensora/stdit3_tiny.npz"
+CONFIG = CoVARConfig(
+    depth=2,
+    video_width=96,
+    video_heads=4,
+    patch=2,
+    latent_channels=4,
+    text_width=32,
+    max_words=12,
+    learn_sigma=True,
+)
+CASES = ("even", "nomask", "odd", "cfg", "image")
+
+
+@pytest.fixture(scope="module")
+def golden():
+    """Inputs and outputs of the original code, and a checksum of its weights."""
+    with np.load(GOLDEN) as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.fixture(scope="module")
+def blank():
+    """VideoDiT without weights: how to rebuild it, and the shapes of its parameters."""
+    graphdef, arrays = nnx.split(nnx.eval_shape(lambda: VideoDiT(CONFIG, rngs=nnx.Rngs(0))))
+    shapes = {f"video/{path}": leaf.shape for path, leaf in state.parameters(arrays).items()}
+    shapes["y_embedding"] = (CONFIG.max_words, CONFIG.text_width)
+    return graphdef, jax.tree.structure(arrays), shapes
+
+
+@pytest.fixture(scope="module")
+def weights(golden, blank):
+    """The fixture's weights, which are a function of their names; see `tensor`."""
+    places = {
+        p.name.removeprefix(keys.PREFIX): p.shape for p in keys.places(blank[2], CONFIG.patch)
+    }
+    tensors = {name: tensor(name, shape) for name, shape in places.items()}
+    tensors["rope.freqs"] = golden["rope.freqs"]
+    assert sorted(tensors) == golden["names"].tolist()
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(tensors[name].tobytes(), total)
+    assert total == golden["weights_crc32"], "NumPy draws other numbers than it used to"
+    return tensors
+
+
+def tensor(name, shape):
+    """One tensor as the fixture made it: normal noise seeded and scaled by the name."""
+    noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
+    if name.endswith("_norm.weight"):
+        return (1 + 0.25 * noise).astype(np.float32)
+    scales = {"bias": 0.1, "scale_shift_table": 0.3, "y_embedding": 1.0}
+    scale = scales.get(name.split(".")[-1], 1 / np.sqrt(np.prod(shape[1:])))
+    return (noise * scale).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(weights, blank):
+    """VideoDiT with the fixture's weights."""
+    graphdef, treedef, shapes = blank
+    tensors = {keys.PREFIX + name: array for name, array in weights.items()}
+    parameters = keys.to_jax(tensors, shapes, CONFIG.patch)
+    leaves = [jnp.asarray(parameters[path]) for path in shapes if path != "y_embedding"]
+    return nnx.merge(graphdef, jax.tree.unflatten(treedef, leaves))
+
+
+def inputs(golden, case):
+    """Open-Sora's arguments in VideoDiT's terms, and which frames are denoised."""
+    prefix = f"{case}/in/"
+    given = {k.removeprefix(prefix): v for k, v in golden.items() if k.startswith(prefix)}
+    latents = given["x"].transpose(0, 2, 3, 4, 1)
+    count, frames = latents.shape[:2]
+    denoised = given.get("x_mask", np.ones((count, frames), bool))
+    t = np.where(denoised, given["timestep"][:, None] / 1000, 0).astype(np.float32)
+    mask = given.get("mask", np.ones((count, given["y"].shape[2]), np.int64))
+    args = dict(
+        latents=jnp.asarray(latents),
+        t=jnp.asarray(t),
+        text=jnp.asarray(given["y"][:, 0]),
+        # Guidance doubles the batch, but neither the text's mask nor the frame rate.
+        text_mask=jnp.asarray(np.tile(mask, (count // len(mask), 1)) != 0),
+        fps=jnp.asarray(np.tile(given["fps"], count // len(given["fps"]))),
+        pixels=(float(given["height"][0]), float(given["width"][0])),
+    )
+    return args, denoised
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_velocities_are_those_of_stdit3(golden, model, case):
+    args, denoised = inputs(golden, case)
+    with jax.default_matmul_precision("highest"):
+        velocity = np.asarray(model(**args))
+    # Conditioning frames differ in the last layer (specs/opensora.md 1.7); nobody reads them.
+    wanted = golden[f"{case}/out"].transpose(0, 2, 3, 4, 1)
+    difference = np.abs(velocity - wanted)[denoised].max()
+    print(f"{case}: {difference:.1e}")
+    assert difference <= 1e-4
+
+
+def test_the_golden_is_the_fixture(shared, golden, weights):
+    folder = shared / "fixtures/opensora"
+    tensors = safetensors.numpy.load_file(folder / "stdit3_tiny.safetensors")
+    assert tensors.keys() == weights.keys()
+    assert all(np.array_equal(tensors[name], weights[name]) for name in tensors)
+    with np.load(folder / "stdit3_tiny_io.npz") as file:
+        for case in CASES:
+            channels = CONFIG.latent_channels  # the others are an unused variance
+            assert np.array_equal(file[f"{case}/out"][:, :channels], golden[f"{case}/out"])
+            assert np.array_equal(file[f"{case}/in/x"], golden[f"{case}/in/x"])

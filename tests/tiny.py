@@ -1,0 +1,90 @@
+"""A very small experiment on a small data set, for tests of whole commands."""
+
+import pathlib
+import sys
+
+import ml_collections
+import numpy as np
+import simplejpeg
+
+from configs import base
+from data_pipelines import rlds_writer
+
+SIZE = 16
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+CHANGES = {
+    "data.frames": 5,
+    "data.resolution": (SIZE, SIZE),
+    "data.held_out": 0.2,
+    "encoder.patch": 4,
+    "encoder.channels": 8,
+    "encoder.clips": 32,
+    "model.depth": 1,
+    "model.unroll": 1,
+    "model.latent_channels": 8,
+    "model.video_width": 32,
+    "model.video_heads": 2,
+    "model.action_width": 32,
+    "model.action_heads": 2,
+    "model.bridge_width": 32,
+    "model.bridge_heads": 2,
+    "model.text_width": 32,
+    "model.decoder_channels": (16, 32),
+    "model.action_dim": 2,
+    "model.state_dim": 3,
+    "train.batch_size": 8,
+    "train.log_every": 5,
+    "train.evaluate_every": 1000,
+    "optimizer.warmup": 5,
+    "evaluate.tasks": (),
+}
+
+
+def config(data: pathlib.Path, **changes) -> ml_collections.ConfigDict:
+    """The base configuration with `CHANGES` and more (keys with __ for the dot)."""
+    result = base.get_config()
+    given = {key.replace("__", "."): value for key, value in changes.items()}
+    result.update_from_flattened_dict({**CHANGES, "data.root": str(data), **given})
+    return result
+
+
+def train_command(data: pathlib.Path, workdir: pathlib.Path, **changes) -> list[str]:
+    """The command line that trains it."""
+    given = {key.replace("__", "."): value for key, value in changes.items()}
+    overrides = {**CHANGES, "data.root": str(data), **given}
+    line = [sys.executable, "-m", "vidact.train", "--config", str(ROOT / "configs/base.py")]
+    line += [f"--workdir={workdir}"]
+    return line + [f"--config.{key}={value}" for key, value in overrides.items()]
+
+
+def write_data(root: pathlib.Path, episodes: int = 10, steps: int = 12) -> pathlib.Path:
+    """A square that the action moves over a grey ground: real dynamics, SIZE pixels wide."""
+    folder = root / "squares" / "1.0.0"
+    spec = rlds_writer.features((SIZE, SIZE, 3), 3, 2, {})
+    made = [_episode(np.random.default_rng(i), steps) for i in range(episodes)]
+    rlds_writer.write(folder, made, spec, "a moving square", {"fps": 20.0})
+    return folder
+
+
+def _episode(rng: np.random.Generator, steps: int) -> dict:
+    place = rng.uniform(2, SIZE - 6, 2)
+    goal, images, states, actions = rng.uniform(2, SIZE - 6, 2), [], [], []
+    for _ in range(steps):
+        pixels = np.full((SIZE, SIZE, 3), 90, np.uint8)
+        row, column = place.astype(int)
+        pixels[row : row + 4, column : column + 4] = (220, 40, 40)
+        images.append(simplejpeg.encode_jpeg(pixels, quality=95))
+        action = np.clip(goal - place, -1, 1)
+        states.append([*place / SIZE, 1.0])
+        actions.append(action)
+        place = place + action
+    return rlds_writer.episode(
+        images=images,
+        states=np.asarray(states, np.float32),
+        actions=np.asarray(actions, np.float32),
+        rewards=[0.0] * steps,
+        instruction="move the square to its place",
+        terminal=True,
+        metadata={},
+    )

@@ -1,0 +1,57 @@
+"""What the controls of a rollout need of the data set: demonstrations by task, and their starts."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tqdm
+from jaxtyping import Float
+
+from data_pipelines import windows
+from data_pipelines.pipeline import WindowDataset
+from vidact.errors import UserError
+from vidact.evaluation.opening import task_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Demonstrations:
+    """What is recorded of one task.
+
+    Attributes:
+      actions: of each training episode, in the units of the data set; an RLDS episode's last
+        action leads to no frame and is left out.
+      starts: hand and object, metres, at the start of every episode, held-out ones included; empty
+        where the data set does not say.
+    """
+
+    actions: list[Float[np.ndarray, "_ A"]]
+    starts: list[Float[np.ndarray, " k"]]
+
+
+def demonstrations(dataset: WindowDataset, tasks: Sequence[str]) -> dict[str, Demonstrations]:
+    """Reads all episodes of some tasks, without decoding a frame.
+
+    Raises:
+      UserError: a task has no training episode.
+    """
+    source = dataset.source
+    training, _ = windows.split_episodes(len(source), dataset.config.held_out)
+    trained_on = set(training.tolist())
+    found = {task: Demonstrations([], []) for task in tasks}
+    for index in tqdm.trange(len(source), desc="reading episodes", unit="episode", delay=5):
+        episode = source.episode(index)
+        recorded = found.get(task_of(episode) or "")
+        if recorded is None:
+            continue
+        if index in trained_on:
+            recorded.actions.append(episode.actions[:-1])
+        if {"hand_start", "object_start"} <= set(episode.metadata):
+            parts = [episode.metadata[name] for name in ("hand_start", "object_start")]
+            recorded.starts.append(np.concatenate(parts))
+    for task, recorded in found.items():
+        if not recorded.actions:
+            raise UserError(
+                f"{source.name}: holds no training episode of {task}; set config.evaluate.tasks "
+                "to tasks that it holds, or to '()' for no rollouts"
+            )
+    return found

@@ -1,0 +1,86 @@
+"""Result files: JSON that every reader takes, and looping pictures."""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from vidact.errors import UserError
+
+SCALE = 3
+"""Robot videos are small: each pixel becomes SCALE x SCALE, so that people can see it."""
+GAP = 2
+_OPTIONS: dict[str, dict[str, Any]] = {
+    ".webp": dict(quality=80, method=4),
+    ".gif": dict(optimize=True),
+    ".png": dict(),
+}
+
+
+def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+    """Writes JSON, whole or not at all; NaN and infinity, which JSON lacks, become null."""
+    text = json.dumps(_plain(value), indent=1, allow_nan=False)
+    temporary = path.with_name(f"{path.name}.partial")
+    temporary.write_text(text + "\n")
+    os.replace(temporary, path)
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any] | None:
+    """What `write_json` wrote, or None where there is no such file.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); remove it and measure again") from error
+
+
+def beside(*videos: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H V 3"]:
+    """Videos of equal length and height side by side, a white gap between them."""
+    gap = np.full((*videos[0].shape[:2], GAP, 3), 255, np.uint8)
+    parts = [part for video in videos for part in (video, gap)]
+    return np.concatenate(parts[:-1], axis=2)
+
+
+def save_loop(path: pathlib.Path, video: UInt8[np.ndarray, "T H W 3"], fps: float) -> None:
+    """Writes an endless loop, enlarged by SCALE without smoothing; the last frame rests a second.
+
+    Args:
+      path: .webp, .gif or .png (animated PNG).
+      video: at least two frames.
+      fps: frames a second.
+    """
+    large = video.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
+    frames = [Image.fromarray(frame) for frame in large]
+    durations = [round(1000 / fps)] * (len(frames) - 1) + [1000]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames[0].save(
+        path,
+        save_all=True,
+        append_images=frames[1:],
+        duration=durations,
+        loop=0,
+        **_OPTIONS[path.suffix],
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

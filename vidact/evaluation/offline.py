@@ -1,0 +1,118 @@
+"""What held-out windows say about a run without a simulator: PSNR gains and action errors."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import tqdm
+from jaxtyping import Bool, Float, Int, UInt8
+
+from data_pipelines.pipeline import WindowDataset
+from vidact.batch import Batch
+from vidact.evaluation import opening, sampling
+from vidact.evaluation.metrics import psnr
+from vidact.evaluation.metrics.actions import action_errors
+from vidact.evaluation.policy import batches
+from vidact.evaluation.sampling import Samples
+from vidact.training.runs import Run
+
+BATCH = 16
+"""Windows of one call of the model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Offline:
+    """Means over held-out windows, sampled in joint mode.
+
+    Attributes:
+      windows: how many.
+      psnr_gain_db: over the codec's own reconstruction of the first frame, held still.
+      moving_psnr_gain_db: over the true first frame, held still, where truth moves; NaN where
+        nothing does.
+      codec_psnr_db: of the codec's reconstruction of the true windows.
+      action_errors: task -> `metrics.actions.action_errors`, in the units of the data set.
+    """
+
+    windows: int
+    psnr_gain_db: float
+    moving_psnr_gain_db: float
+    codec_psnr_db: float
+    action_errors: dict[str, dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Compared:
+    """One batch of windows, the true and the generated."""
+
+    gain: Float[np.ndarray, " B"]
+    moving_gain: Float[np.ndarray, " B"]
+    codec: Float[np.ndarray, " B"]
+    actions: Float[np.ndarray, "B Ta A"]
+    truth: Float[np.ndarray, "B Ta A"]
+    mask: Bool[np.ndarray, "B Ta A"]
+
+
+def measure(run: Run, dataset: WindowDataset) -> Offline:
+    """Samples config.evaluate.clips held-out windows, spread evenly over tasks and episodes.
+
+    Args:
+      run: a trained model.
+      dataset: its held-out windows.
+    """
+    config = run.config.evaluate
+    groups = opening.windows_by_task(dataset)
+    count = -(-config.clips // len(groups))
+    chosen = {task: opening.spread(windows, count) for task, windows in groups.items()}
+    indices = np.concatenate(list(chosen.values()))
+    compared = list(_compare(run, dataset, indices))
+    found = {
+        field.name: np.concatenate([getattr(c, field.name) for c in compared])[: len(indices)]
+        for field in dataclasses.fields(_Compared)
+    }
+    tasks = np.repeat(list(chosen), [len(windows) for windows in chosen.values()])
+    mean = run.statistics["action"].mean
+    errors = {
+        task: action_errors(*(found[n][tasks == task] for n in ("actions", "truth", "mask")), mean)
+        for task in chosen
+    }
+    return Offline(
+        windows=len(indices),
+        psnr_gain_db=psnr.mean_db(found["gain"]),
+        moving_psnr_gain_db=psnr.mean_db(found["moving_gain"]),
+        codec_psnr_db=psnr.mean_db(found["codec"]),
+        action_errors=errors,
+    )
+
+
+def _compare(
+    run: Run, dataset: WindowDataset, indices: Int[np.ndarray, " n"]
+) -> Iterator[_Compared]:
+    config = run.config.evaluate
+    key = jax.random.key(config.seed)
+    plan = batches(len(indices), BATCH)
+    bar = tqdm.tqdm(plan, desc="held-out windows", unit="batch")
+    for number, rows in enumerate(bar):
+        batch = dataset.load(indices[rows])
+        mine = jax.random.fold_in(key, number)
+        samples = sampling.sample_windows(run, batch, "joint", config.sample_steps, mine)
+        yield _one(run, batch, samples)
+
+
+def _one(run: Run, batch: Batch, samples: Samples) -> _Compared:
+    truth = batch.video
+    whole = psnr.valid(truth, batch.frame_mask)
+    moving = psnr.moving(truth, batch.frame_mask)
+    return _Compared(
+        gain=psnr.psnr_gain(samples.video, truth, first_frame(run, truth), whole),
+        moving_gain=psnr.psnr_gain(samples.video, truth, truth[:, 0], moving),
+        codec=psnr.psnr(sampling.reconstruct(run, truth), truth, whole),
+        actions=samples.actions,
+        truth=sampling.in_robot_units(run, batch.actions),
+        mask=batch.action_mask,
+    )
+
+
+def first_frame(run: Run, truth: UInt8[np.ndarray, "B T H W 3"]) -> UInt8[np.ndarray, "B H W 3"]:
+    """The codec's own reconstruction of the first frames, coded alone."""
+    return sampling.reconstruct(run, truth[:, :1])[:, 0]

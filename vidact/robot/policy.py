@@ -1,0 +1,162 @@
+"""The robot's policy: a camera picture, the joint state and an instruction in, actions out.
+
+Example:
+  policy = Policy.load("exported")
+  chunk = policy.act(image, state, "open the drawer")  # [Ta, A], in robot units
+  commands = policy.interpolate(chunk, hz=100.0)
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from vidact import actions, text
+from vidact.errors import UserError
+from vidact.robot import config as config_lib
+from vidact.robot import weights
+from vidact.robot.codec import LinearCodec
+from vidact.robot.config import RobotConfig
+from vidact.robot.covar import CoVAR, Observation, Request
+
+MODEL, CODEC = "model.safetensors", "codec.safetensors"
+Noise = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """A loaded model with what it needs to act.
+
+    Attributes:
+      config: sizes, rates and statistics.
+      model: the network, float32.
+      codec: between frames and latents.
+      device: where both live.
+    """
+
+    config: RobotConfig
+    model: CoVAR
+    codec: LinearCodec
+    device: torch.device
+
+    @classmethod
+    def load(cls, folder: str | pathlib.Path, device: str | torch.device = "cpu") -> "Policy":
+        """Reads a folder that `vidact.export` wrote.
+
+        Raises:
+          UserError: a file is missing or damaged, or does not fit the others.
+        """
+        folder, device = pathlib.Path(folder), torch.device(device)
+        config = config_lib.read(folder)
+        sizes = config.model
+        codec_sizes = weights.metadata(folder / CODEC, ("patch", "frames"))
+        with torch.device("meta"):  # the arrays come from the files, not from an initialiser
+            model = CoVAR(sizes)
+            codec = LinearCodec(*config.resolution, *codec_sizes, channels=sizes.latent_channels)
+        weights.load(model, folder / MODEL)
+        weights.load(codec, folder / CODEC)
+        return cls(config, model.to(device), codec.to(device), device)
+
+    def act(
+        self,
+        image: UInt8[np.ndarray, "*b h w 3"],
+        state: Float[np.ndarray, "*b s"],
+        instruction: str | Sequence[str],
+        *,
+        steps: int | None = None,
+        guidance: float = 1.0,
+        seed: int | None = None,
+        noise: Noise | None = None,
+    ) -> Float[np.ndarray, "*b m a"]:
+        """The actions from now on.
+
+        Args:
+          image: RGB, 0 to 255, at the resolution of the training data; one, or a batch of B.
+          state: proprioception in robot units.
+          instruction: one for all, or one for each of the batch.
+          steps: Euler steps; by default as many as the evaluation takes.
+          guidance: classifier-free guidance of the actions; 1 = off.
+          seed: of the noise; None draws anew.
+          noise: latents [B, n, h, w, c] and actions [B, Ta, A] to start from, instead of a seed.
+
+        Returns:
+          [Ta, A] or [B, Ta, A], float32 in robot units, `config.fps` of them a second.
+
+        Raises:
+          UserError: an input does not fit the model or is not finite, or an action is not finite.
+        """
+        images, states = (image, state) if image.ndim == 4 else (image[None], state[None])
+        count = len(images)
+        texts = [instruction] * count if isinstance(instruction, str) else list(instruction)
+        observation = self.observe(images, states, texts)
+        request = Request("policy", steps or self.config.policy_steps, action_guidance=guidance)
+        latents, chunk = self.noise(count, seed) if noise is None else noise
+        _, chunk = self.model.denoise(
+            observation, latents.to(self.device), chunk.to(self.device), request
+        )
+        out = actions.denormalise(
+            chunk.cpu().numpy(), self.config.statistics["action"], self.config.normalisation
+        )
+        if not np.isfinite(out).all():
+            raise UserError("actions: not finite; check the weights with vidact.export --verify")
+        return out if image.ndim == 4 else out[0]
+
+    def observe(
+        self,
+        images: UInt8[np.ndarray, "b h w 3"],
+        states: Float[np.ndarray, "b s"],
+        instructions: Sequence[str],
+    ) -> Observation:
+        """Encodes what the robot sees, knows and is told; see `act`."""
+        self._check(images, states, instructions)
+        config, device = self.config, self.device
+        sizes = config.model
+        normalised = actions.normalise(states, config.statistics["state"], config.normalisation)
+        words, mask = text.tokenize(instructions, sizes.max_words, sizes.vocabulary)
+        return Observation(
+            condition=self.codec.encode(torch.from_numpy(images).to(device)[:, None]),
+            state=torch.from_numpy(normalised).to(device),
+            text=torch.from_numpy(words).to(device),
+            text_mask=torch.from_numpy(mask).to(device),
+            fps=torch.full((len(images),), self.config.fps, device=device),
+        )
+
+    def noise(self, count: int, seed: int | None = None) -> Noise:
+        """Latents [B, n, h, w, c] and actions [B, Ta, A]; the same on every device."""
+        generator = torch.Generator()
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
+        config, p = self.config, self.codec.patch
+        height, width = (side // p for side in config.resolution)
+        shape = (count, config.latents, height, width, config.model.latent_channels)
+        latents = torch.randn(shape, generator=generator)
+        return latents, torch.randn(
+            (count, config.actions, config.model.action_dim), generator=generator
+        )
+
+    def interpolate(
+        self, chunk: Float[np.ndarray, "m a"], hz: float = 100.0
+    ) -> Float[np.ndarray, "n a"]:
+        """A chunk resampled to the robot's command rate; see `vidact.actions.interpolate`."""
+        return actions.interpolate(chunk, self.config.fps, hz)
+
+    def _check(self, images: np.ndarray, states: np.ndarray, texts: Sequence[str]) -> None:
+        wanted = (*self.config.resolution, 3)
+        if images.shape[1:] != wanted or images.dtype != np.uint8:
+            raise UserError(
+                f"image: {images.dtype} {images.shape[1:]}; the model takes uint8 {wanted}: resize"
+            )
+        if states.shape != (len(images), self.config.model.state_dim):
+            raise UserError(
+                f"state: shape {states.shape}; the model takes {len(images)} rows of "
+                f"{self.config.model.state_dim} numbers"
+            )
+        if not np.isfinite(states).all():
+            raise UserError("state: not finite; check the robot's sensors")
+        if len(texts) != len(images):
+            raise UserError(f"instruction: {len(texts)} for {len(images)} images; give one each")

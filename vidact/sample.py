@@ -1,0 +1,139 @@
+"""Samples held-out windows of a trained run in one of five modes, or in all of them.
+
+Examples:
+  python -m vidact.sample --checkpoint runs/quickstart
+  python -m vidact.sample --checkpoint runs/quickstart --mode forward --count 4 --out /tmp/forward
+  python -m vidact.sample --checkpoint runs/quickstart --config.evaluate.sample_steps=100
+
+Modes: joint (video and actions from noise), policy (actions, the future video unknown), video (video
+alone), forward (video given the actions), inverse (actions given the video). The first frame, the
+state and the instruction are always given. Each mode writes to --out:
+  MODE.npz        video uint8 [N, T, H, W, 3], latents, actions [N, Ta, A] in the data set's units,
+                  and the recorded true_video and true_actions
+  MODE.json       which windows they are, their instructions and actions
+  MODE-I.webp     a loop, recorded left and generated right, where the mode generates video
+What may be changed: config.evaluate.*, config.data.root and config.data.cache_mb.
+"""
+
+import argparse
+import os
+import pathlib
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Int
+from tqdm import tqdm
+
+from data_pipelines.pipeline import WindowDataset
+from vidact import command
+from vidact.batch import Batch
+from vidact.errors import UserError
+from vidact.evaluation import opening, sampling
+from vidact.evaluation.files import beside, save_loop, write_json
+from vidact.evaluation.sampling import Samples, sample_windows
+from vidact.processes.joint_time import MODES
+from vidact.training.runs import Run
+
+__all__ = ["main", "sample_windows"]
+FOLDER = "samples"
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the command.
+
+    Raises:
+      UserError: the run or its data cannot be read, or an argument is wrong.
+    """
+    options, overrides = _parser().parse_known_args(arguments)
+    if options.count < 1:
+        raise UserError(f"--count {options.count}: must be at least 1")
+    run = opening.open_run(options.checkpoint, options.step, overrides)
+    config = run.config.evaluate
+    dataset = opening.held_out(run)
+    indices = opening.full_windows(dataset, options.count)
+    batch = dataset.load(indices)
+    out = options.out or run.workdir / FOLDER
+    modes = MODES if options.mode == "all" else (options.mode,)
+    for mode in tqdm(modes, desc="sampling", unit="mode"):
+        began = time.monotonic()
+        key = jax.random.fold_in(jax.random.key(config.seed), MODES.index(mode))
+        samples = sample_windows(run, batch, mode, config.sample_steps, key)
+        facts = {
+            "mode": mode,
+            "checkpoint_step": run.step,
+            "steps": config.sample_steps,
+            "seed": config.seed,
+            "fps": run.config.data.fps,
+            "seconds": time.monotonic() - began,
+        }
+        _write(out, facts, _describe(dataset, indices), _true_actions(run, batch), batch, samples)
+        tqdm.write(f"{mode}: {len(indices)} windows in {facts['seconds']:.1f} s, {out / mode}.npz")
+
+
+def _describe(dataset: WindowDataset, indices: Int[np.ndarray, " n"]) -> list[dict[str, Any]]:
+    found = []
+    for index in indices:
+        number, start = (int(a[index]) for a in (dataset.windows.episodes, dataset.windows.starts))
+        episode = dataset.source.episode(number)
+        found.append(
+            {
+                "task": opening.task_of(episode) or opening.dataset_name(dataset.config.root),
+                "instruction": episode.instructions[start],
+                "episode": number,
+                "start": start,
+            }
+        )
+    return found
+
+
+def _true_actions(run: Run, batch: Batch) -> np.ndarray:
+    return sampling.in_robot_units(run, batch.actions)
+
+
+def _write(
+    out: pathlib.Path,
+    facts: dict[str, Any],
+    windows: list[dict[str, Any]],
+    true_actions: np.ndarray,
+    batch: Batch,
+    samples: Samples,
+) -> None:
+    mode = facts["mode"]
+    video, actions = sampling.generates(mode)
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f"{mode}.npz.partial"
+    with partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            video=samples.video,
+            latents=samples.latents,
+            actions=samples.actions,
+            true_video=batch.video,
+            true_actions=true_actions,
+        )
+    os.replace(partial, out / f"{mode}.npz")
+    for i, window in enumerate(windows):
+        window["true_actions"] = true_actions[i]
+        if actions:
+            window["actions"] = samples.actions[i]
+        if video:
+            window["loop"] = f"{mode}-{i}.webp"
+            both = beside(batch.video[i], samples.video[i])
+            save_loop(out / window["loop"], both, facts["fps"] / 2)
+    write_json(out / f"{mode}.json", facts | {"windows": windows})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command.parser(__doc__, "python -m vidact.sample")
+    parser.add_argument("--checkpoint", required=True, type=pathlib.Path, help="work directory")
+    parser.add_argument("--step", type=int, help="of the checkpoint; the newest by default")
+    parser.add_argument("--mode", default="all", choices=(*MODES, "all"), help="%(default)s")
+    parser.add_argument("--count", default=8, type=int, help="windows; %(default)s")
+    parser.add_argument("--out", type=pathlib.Path, help=f"CHECKPOINT/{FOLDER} by default")
+    return parser
+
+
+if __name__ == "__main__":
+    command.run(main)

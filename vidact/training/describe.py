@@ -1,0 +1,120 @@
+"""`--describe`: parameters per part, memory, and hours on this machine and on common GPUs."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+import jax
+import ml_collections
+import numpy as np
+
+from vidact.batch import Batch
+from vidact.encoders.video.linear import LinearCodec
+from vidact.models import registry
+from vidact.training import loop, sharding, state, step
+from vidact.training.optimizer import make_optimizer
+
+# Dense bfloat16 peak in TFLOP/s, from the makers' data sheets: RTX 4090, L40S (362 with 48 GB;
+# A6000: 155), A100 80 GB. Half of it is assumed to be reached.
+GPUS = {"24 GB (RTX 4090)": (24, 165), "48 GB (RTX A6000)": (48, 155), "80 GB (A100)": (80, 312)}
+UTILISATION = 0.5
+BYTES_PER_TRAINABLE = 4 * 5  # parameter, gradient, average and AdamW's two moments, in float32
+
+
+def describe(config: ml_collections.ConfigDict) -> None:
+    """Prints the model's parts and what a training step of this configuration costs.
+
+    Memory is exact for the state; for activations it is the compiled program's temporary buffer
+    on this machine. The time here is measured; the GPUs' is FLOPs over half of their peak.
+    """
+    plan = state.blueprint(registry.maker(config))
+    print(parameter_line(plan.shapes))
+    trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze)
+    state_bytes = _count(trainable) * BYTES_PER_TRAINABLE + _count(frozen) * 4
+    flops, seconds, temporary = _measure(config, plan)
+    print(f"state GB: {state_bytes / 1e9:.2f} activations GB: {temporary / 1e9:.2f}")
+    print(f"TFLOP per step: {flops / 1e12:.3f}")
+    hours = config.train.steps * seconds / 3600
+    print(f"this machine: {seconds:.2f} s per step, {hours:.1f} h for {config.train.steps} steps")
+    need = (state_bytes + temporary) / 1e9
+    for name, (memory, peak) in GPUS.items():
+        hours = config.train.steps * flops / (peak * 1e12 * UTILISATION) / 3600
+        fits = "fits" if need < 0.9 * memory else "does not fit: lower config.train.batch_size"
+        print(f"{name}: {fits}, about {hours:.2f} h")
+
+
+def parameter_line(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> str:
+    """`parameters total: N video: ... action: ... bridge: ...`, counted from shapes."""
+    parts: Counter[str] = Counter()
+    for path, value in shapes.items():
+        parts[_part(path)] += int(np.prod(value.shape))
+    listed = " ".join(f"{name}: {count}" for name, count in parts.items())
+    return f"parameters total: {sum(parts.values())} {listed}"
+
+
+def _part(path: str) -> str:
+    if path.startswith("action/decoder"):
+        return "decoder"
+    first = path.split("/")[0]
+    return {"bridges": "bridge", "text_encoder": "text", "y_embedding": "text"}.get(first, first)
+
+
+def _count(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
+    return sum(int(np.prod(value.shape)) for value in shapes.values())
+
+
+def _measure(config: ml_collections.ConfigDict, plan: state.Blueprint) -> tuple[float, float, int]:
+    """FLOPs, seconds and temporary bytes of one compiled step on made-up data."""
+    mesh = sharding.make_mesh(config.mesh)
+    optimizer = make_optimizer(config.optimizer, config.train.steps)
+    current, layout = loop.create_state(registry.maker(config), plan, config, optimizer, mesh)
+    update = step.make_step(
+        plan,
+        optimizer,
+        seed=0,
+        weights=config.train.loss_weights.to_dict(),
+        ema_decay=config.train.ema,
+    )
+    args = (current, example_batch(config).as_dict(), example_codec(config))
+    # The cost analysis counts a loop's body once; unrolled, it counts every layer.
+    compiled = jax.jit(update, out_shardings=(layout, None)).lower(*args).compile()
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        jax.block_until_ready(compiled(*args))
+        times.append(time.perf_counter() - begin)
+    loops = config.model.depth / min(config.model.unroll, config.model.depth)
+    flops = float(compiled.cost_analysis()["flops"]) * loops
+    return flops, float(np.median(times)), compiled.memory_analysis().temp_size_in_bytes
+
+
+def example_batch(config: ml_collections.ConfigDict) -> Batch:
+    """A batch of the configuration's shapes, filled with zeros."""
+    data, model, b = config.data, config.model, config.train.batch_size
+    count = data.frames - 1
+    return Batch(
+        video=np.zeros((b, data.frames, *data.resolution, 3), np.uint8),
+        actions=np.zeros((b, count, model.action_dim), np.float32),
+        action_mask=np.ones((b, count, model.action_dim), bool),
+        frame_mask=np.ones((b, data.frames), bool),
+        state=np.zeros((b, model.state_dim), np.float32),
+        text=np.ones((b, data.max_words), np.int32),
+        text_mask=np.ones((b, data.max_words), bool),
+        fps=np.full((b,), data.fps, np.float32),
+        embodiment_id=np.zeros((b,), np.int32),
+        dataset_id=np.zeros((b,), np.int32),
+    )
+
+
+def example_codec(config: ml_collections.ConfigDict) -> LinearCodec:
+    """An unfitted codec of the configuration's shapes."""
+    size, encoder = config.encoder.patch**2 * 3, config.encoder
+    return LinearCodec(
+        mean=np.zeros((*config.data.resolution, 3), np.float32),
+        first_basis=np.eye(size, encoder.channels, dtype=np.float32),
+        first_scale=np.ones((encoder.channels,), np.float32),
+        later_basis=np.eye(size * encoder.frames, encoder.channels, dtype=np.float32),
+        later_scale=np.ones((encoder.channels,), np.float32),
+        patch=encoder.patch,
+        frames=encoder.frames,
+    )
