@@ -28,7 +28,9 @@ def get_config() -> ml_collections.ConfigDict:
             threads=2,
         )
     )
-    config.encoder = ml_collections.ConfigDict(dict(patch=8, frames=4, channels=24, clips=256))
+    config.encoder = ml_collections.ConfigDict(
+        dict(patch=8, frames=4, channels=24, clips=256, blind=False)
+    )
     config.model = ml_collections.ConfigDict(
         dict(
             family="covar",

@@ -20,7 +20,7 @@ import time
 from typing import Any
 
 from vidact import command
-from vidact.evaluation import offline, opening, success
+from vidact.evaluation import offline, opening, sampling, success
 from vidact.evaluation.files import save_loop, write_json
 from vidact.evaluation.offline import Offline
 from vidact.evaluation.success import TaskSuccess
@@ -86,6 +86,8 @@ def _result(
     """What evaluation.json holds."""
     return {
         "step": run.step,
+        "data_set": opening.dataset_name(run.config.data.root),
+        "parameters": sampling.parameters(run),
         "settings": run.config.evaluate.to_dict(),
         "tasks": [_task(run, task) for task in tasks],
         "mean_success": _mean([task.rate for task in tasks]) if tasks else None,

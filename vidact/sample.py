@@ -5,9 +5,9 @@ Examples:
   python -m vidact.sample --checkpoint runs/quickstart --mode forward --count 4 --out /tmp/forward
   python -m vidact.sample --checkpoint runs/quickstart --config.evaluate.sample_steps=100
 
-Modes: joint (video and actions from noise), policy (actions, the future video unknown), video (video
-alone), forward (video given the actions), inverse (actions given the video). The first frame, the
-state and the instruction are always given. Each mode writes to --out:
+Modes: joint (video and actions from noise), policy (actions, the future video unknown), video
+(video alone), forward (video given the actions), inverse (actions given the video). The first
+frame, the state and the instruction are always given. Each mode writes to --out:
   MODE.npz        video uint8 [N, T, H, W, 3], latents, actions [N, Ta, A] in the data set's units,
                   and the recorded true_video and true_actions
   MODE.json       which windows they are, their instructions and actions
@@ -62,8 +62,10 @@ def main(arguments: list[str]) -> None:
         samples = sample_windows(run, batch, mode, config.sample_steps, key)
         facts = {
             "mode": mode,
-            "checkpoint_step": run.step,
-            "steps": config.sample_steps,
+            "step": run.step,
+            "data_set": opening.dataset_name(run.config.data.root),
+            "parameters": sampling.parameters(run),
+            "sample_steps": config.sample_steps,
             "seed": config.seed,
             "fps": run.config.data.fps,
             "seconds": time.monotonic() - began,

@@ -13,8 +13,8 @@ from PIL import Image
 
 from vidact.errors import UserError
 
-SCALE = 3
-"""Robot videos are small: each pixel becomes SCALE x SCALE, so that people can see it."""
+LOOP_PIXELS = 192
+"""Height up to which small videos are enlarged, so that people can see them."""
 GAP = 2
 _OPTIONS: dict[str, dict[str, Any]] = {
     ".webp": dict(quality=80, method=4),
@@ -53,14 +53,15 @@ def beside(*videos: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H V 3"
 
 
 def save_loop(path: pathlib.Path, video: UInt8[np.ndarray, "T H W 3"], fps: float) -> None:
-    """Writes an endless loop, enlarged by SCALE without smoothing; the last frame rests a second.
+    """Writes an endless loop, enlarged in whole pixels; the last frame rests a second.
 
     Args:
       path: .webp, .gif or .png (animated PNG).
       video: at least two frames.
       fps: frames a second.
     """
-    large = video.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
+    scale = max(1, LOOP_PIXELS // video.shape[1])
+    large = video.repeat(scale, axis=1).repeat(scale, axis=2)
     frames = [Image.fromarray(frame) for frame in large]
     durations = [round(1000 / fps)] * (len(frames) - 1) + [1000]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -56,6 +56,8 @@ class Policy:
                 f"{images.shape[1:3]}; train at that resolution"
             )
         states = normalise(states, self._run.statistics["state"], data.normalisation)
+        if not data.instruction_key:  # trained without text
+            instructions = [""] * len(images)
         text, mask = tokenize(instructions, data.max_words, data.vocabulary)
         rows = (images, states, text, mask)
         chunks = [

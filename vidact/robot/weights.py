@@ -2,11 +2,11 @@
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import safetensors
-from torch import nn
+from torch import Tensor, nn
 
 from vidact.errors import UserError
 from vidact.robot.config import REMEDY
@@ -21,11 +21,20 @@ def load(module: nn.Module, path: pathlib.Path) -> None:
     """
     with _open(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    fill(module, tensors, str(path))
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Puts tensors in the places of a module's parameters and buffers.
+
+    Raises:
+      UserError: one is missing, unknown or misshapen; all of these are named, after `source`.
+    """
     try:
         module.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not this model's weights: {reason}; {REMEDY}") from error
+        raise UserError(f"{source}: not this model's weights: {reason}; {REMEDY}") from error
     module.eval().requires_grad_(False)
 
 

@@ -145,6 +145,8 @@ def fit_codec(
     codec = linear.fit(clips, patch=config.patch, frames=config.frames, channels=config.channels)
     restored = np.asarray(linear.to_uint8(codec.decode(codec.encode(clips[:64]))))
     error = np.square(restored.astype(np.float32) - clips[:64]).mean()
+    if config.blind:  # the control that trains without images
+        codec = linear.blinded(codec)
     print(f"codec psnr: {10 * math.log10(255**2 / error):.1f} dB (training frames)", flush=True)
     return codec
 

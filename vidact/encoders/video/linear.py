@@ -117,6 +117,12 @@ def fit(
     return LinearCodec(mean, bases[0], bases[1], bases[2], bases[3], patch, frames)
 
 
+def blinded(codec: LinearCodec) -> LinearCodec:
+    """A codec that codes every video as zeros, for a control that does not see."""
+    nothing = {name: 0 * getattr(codec, name) for name in ("first_basis", "later_basis")}
+    return dataclasses.replace(codec, **nothing)
+
+
 def _second_moment(patches) -> np.ndarray:
     flat = np.asarray(patches, np.float32).reshape(-1, patches.shape[-1])
     return (flat.T @ flat).astype(np.float64)

@@ -1,0 +1,113 @@
+"""The same small CoVAR in JAX and in PyTorch, with nothing left at zero."""
+
+import functools
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from flax import nnx
+
+from vidact import export, inputs
+from vidact.encoders.video import linear
+from vidact.interop import keys
+from vidact.models.covar.config import CoVARConfig
+from vidact.models.covar.model import CoVAR
+from vidact.robot import covar, weights
+from vidact.training import state
+
+BATCH, LATENTS, SIDE, ACTIONS = 2, 3, 8, 7  # 7 actions: the UNet pads them
+CONFIG = CoVARConfig(
+    depth=2,
+    video_width=48,
+    video_heads=4,
+    action_width=32,
+    action_heads=2,
+    bridge_width=40,
+    bridge_heads=4,
+    patch=2,
+    latent_channels=6,
+    latent_frames=4,
+    action_dim=3,
+    state_dim=5,
+    text_width=24,
+    text_depth=2,
+    vocabulary=64,
+    max_words=7,
+    decoder_channels=(64, 48),
+    learn_sigma=True,
+)
+
+
+@functools.cache
+def jax_model() -> CoVAR:
+    """Every parameter gets noise, so that layers which start at zero take part."""
+    graphdef, arrays = nnx.split(nnx.eval_shape(lambda: CoVAR(CONFIG, rngs=nnx.Rngs(0))))
+    values = [_noise(k, v.shape) for k, v in state.parameters(arrays).items()]
+    return nnx.merge(graphdef, jax.tree.unflatten(jax.tree.structure(arrays), values))
+
+
+def _noise(path: str, shape: tuple[int, ...]) -> jax.Array:
+    rng = np.random.default_rng(zlib.crc32(path.encode()))
+    scale = shape[-2] ** -0.5 if path.endswith("kernel") else 0.3
+    offset = 1.0 if path.endswith("weight") else 0.0
+    return jnp.asarray(offset + scale * rng.standard_normal(shape), jnp.float32)
+
+
+def tensors() -> dict[str, np.ndarray]:
+    """The model's weights under their names in files."""
+    arrays = {k: np.asarray(v) for k, v in state.parameters(jax_model()).items()}
+    return keys.to_torch(arrays, CONFIG.patch)
+
+
+@functools.cache
+def torch_model() -> covar.CoVAR:
+    model = covar.CoVAR(export.sizes(CONFIG))
+    weights.fill(model, {k: tensor(v) for k, v in tensors().items()}, "tensors")
+    return model
+
+
+def observation(side: int = SIDE) -> inputs.Observation:
+    """A batch whose texts have different lengths, one with a hole, and different rates."""
+    rng = np.random.default_rng(1)
+    mask = np.zeros((BATCH, CONFIG.max_words), bool)
+    mask[0, :3], mask[1, [0, 1, 4]] = True, True
+    return inputs.Observation(
+        condition=_normal(rng, BATCH, 1, side, side, CONFIG.latent_channels),
+        state=_normal(rng, BATCH, CONFIG.state_dim),
+        text=jnp.asarray(rng.integers(0, CONFIG.vocabulary, mask.shape), jnp.int32),
+        text_mask=jnp.asarray(mask),
+        fps=jnp.asarray([20.0, 5.0], jnp.float32),
+        latents=_normal(rng, BATCH, LATENTS, side, side, CONFIG.latent_channels),
+        actions=_normal(rng, BATCH, ACTIONS, CONFIG.action_dim),
+    )
+
+
+def noise() -> inputs.Chunk:
+    rng = np.random.default_rng(2)
+    latents = _normal(rng, BATCH, LATENTS, SIDE, SIDE, CONFIG.latent_channels)
+    return inputs.Chunk(latents=latents, actions=_normal(rng, BATCH, ACTIONS, CONFIG.action_dim))
+
+
+def codec(size: int = 32) -> linear.LinearCodec:
+    """Fitted to noise: 4 x 4 patches of 32 x 32 pixels become 8 x 8 latents."""
+    clips = np.random.default_rng(3).integers(0, 256, (4, 9, size, size, 3), np.uint8)
+    return linear.fit(clips, patch=4, frames=4, channels=CONFIG.latent_channels)
+
+
+def tensor(array) -> torch.Tensor:
+    return torch.from_numpy(np.array(array))
+
+
+def torch_observation(given: inputs.Observation) -> covar.Observation:
+    names = ("condition", "state", "text", "text_mask", "fps")
+    return covar.Observation(**{name: tensor(getattr(given, name)) for name in names})
+
+
+def largest(found: torch.Tensor, wanted) -> float:
+    return float(np.abs(found.numpy() - np.asarray(wanted)).max())
+
+
+def _normal(rng, *shape):
+    return jnp.asarray(rng.standard_normal(shape), jnp.float32)

@@ -1,0 +1,106 @@
+"""The report of a run: one self-contained HTML file that asks for nothing from outside.
+
+Examples:
+  python -m vidact.evaluation.report --checkpoint runs/quickstart
+  python -m vidact.evaluation.report --checkpoint runs/quickstart --out /tmp/report.html
+
+It shows what the other commands left in the work directory (metrics.jsonl of vidact.train,
+samples/ of vidact.sample, evaluation.json and rollouts/ of vidact.evaluate, and timings.json, which
+maps names to seconds) and says what has not been measured yet.
+"""
+
+import argparse
+import base64
+import os
+import pathlib
+from typing import Any
+
+import jinja2
+import markupsafe
+
+import vidact
+from vidact import command
+from vidact.errors import UserError
+from vidact.evaluation import report_parts
+from vidact.evaluation.files import read_json
+from vidact.training import logs, runs
+
+TEMPLATE = pathlib.Path(__file__).with_name("report.html.jinja")
+NAME = "report.html"
+RESULT = "evaluation.json"
+TIMINGS = "timings.json"
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the command.
+
+    Raises:
+      UserError: the work directory cannot be read, or an argument is wrong.
+    """
+    parser = command.parser(__doc__, "python -m vidact.evaluation.report")
+    parser.add_argument("--checkpoint", required=True, type=pathlib.Path, help="work directory")
+    parser.add_argument("--out", type=pathlib.Path, help=f"CHECKPOINT/{NAME} by default")
+    options: argparse.Namespace = parser.parse_args(arguments)
+    print(f"wrote {write_report(options.checkpoint, options.out)}")
+
+
+def write_report(
+    workdir: str | pathlib.Path, out: str | pathlib.Path | None = None
+) -> pathlib.Path:
+    """Writes the report of a work directory, whole or not at all.
+
+    Args:
+      workdir: of a training run.
+      out: the file; workdir/report.html by default.
+
+    Returns:
+      The file.
+
+    Raises:
+      UserError: no work directory, or one of its files is damaged.
+    """
+    workdir = pathlib.Path(workdir)
+    out = workdir / NAME if out is None else pathlib.Path(out)
+    text = _template().render(**_context(workdir))
+    temporary = out.with_name(f"{out.name}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, out)
+    return out
+
+
+def _context(workdir: pathlib.Path) -> dict[str, Any]:
+    config = runs.read_config(workdir)
+    rows = logs.read(workdir) if (workdir / logs.METRICS).is_file() else []
+    evaluation = read_json(workdir / RESULT)
+    samples = report_parts.read_samples(workdir)
+    timings = read_json(workdir / TIMINGS)
+    return {
+        "version": vidact.__version__,
+        "title": workdir.resolve().name,
+        "facts": report_parts.facts(config, rows, evaluation, samples),
+        "evaluation": evaluation,
+        "modes": report_parts.modes(samples),
+        "losses": report_parts.losses(rows),
+        "timings": report_parts.timings(rows, evaluation, samples, timings),
+        "embed": lambda name: _embed(workdir / name),
+    }
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _embed(path: pathlib.Path) -> markupsafe.Markup:
+    """A WebP file as a data URI."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing; sample or evaluate again") from error
+    return markupsafe.Markup(f"data:image/webp;base64,{base64.b64encode(data).decode()}")
+
+
+if __name__ == "__main__":
+    command.run(main)
