@@ -79,10 +79,10 @@ def main(arguments: list[str]) -> None:
             ["--config", args.config, f"--workdir={run}", f"--config.data.root={data}"]
             + [f"--config.seed={args.seed}", *overrides],
         ),
-        ("sample", [*every, "--mode", "all", "--out", str(out / "samples")]),
+        ("sample", [*every, "--mode", "all"]),
         ("evaluate", [*every, *evaluation]),
         ("export", [*every, "--to", str(out / "export"), "--overwrite", "--verify"]),
-        ("evaluation.report", [str(run)]),
+        ("evaluation.report", every),
     ]
     memory, begin, rows = PeakMemory(), time.monotonic(), []
     memory.start()

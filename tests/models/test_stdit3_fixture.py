@@ -38,18 +38,17 @@ def golden():
 
 @pytest.fixture(scope="module")
 def blank():
-    """VideoDiT without weights: how to rebuild it, and the shapes of its parameters."""
-    graphdef, arrays = nnx.split(nnx.eval_shape(lambda: VideoDiT(CONFIG, rngs=nnx.Rngs(0))))
-    shapes = {f"video/{path}": leaf.shape for path, leaf in state.parameters(arrays).items()}
-    shapes["y_embedding"] = (CONFIG.max_words, CONFIG.text_width)
-    return graphdef, jax.tree.structure(arrays), shapes
+    """VideoDiT's blueprint, and the shapes of its parameters in a whole model."""
+    plan = state.blueprint(lambda: VideoDiT(CONFIG, rngs=nnx.Rngs(0)))
+    shapes = {f"video/{path}": leaf.shape for path, leaf in plan.shapes.items()}
+    return plan, shapes | {"y_embedding": (CONFIG.max_words, CONFIG.text_width)}
 
 
 @pytest.fixture(scope="module")
 def weights(golden, blank):
     """The fixture's weights, which are a function of their names; see `tensor`."""
     places = {
-        p.name.removeprefix(keys.PREFIX): p.shape for p in keys.places(blank[2], CONFIG.patch)
+        p.name.removeprefix(keys.PREFIX): p.shape for p in keys.places(blank[1], CONFIG.patch)
     }
     tensors = {name: tensor(name, shape) for name, shape in places.items()}
     tensors["rope.freqs"] = golden["rope.freqs"]
@@ -74,11 +73,11 @@ def tensor(name, shape):
 @pytest.fixture(scope="module")
 def model(weights, blank):
     """VideoDiT with the fixture's weights."""
-    graphdef, treedef, shapes = blank
+    plan, shapes = blank
     tensors = {keys.PREFIX + name: array for name, array in weights.items()}
     parameters = keys.to_jax(tensors, shapes, CONFIG.patch)
     leaves = [jnp.asarray(parameters[path]) for path in shapes if path != "y_embedding"]
-    return nnx.merge(graphdef, jax.tree.unflatten(treedef, leaves))
+    return nnx.merge(plan.graphdef, jax.tree.unflatten(plan.treedef, leaves))
 
 
 def inputs(golden, case):

@@ -1,6 +1,8 @@
 """The same small CoVAR in JAX and in PyTorch, with nothing left at zero."""
 
+import dataclasses
 import functools
+import pathlib
 import zlib
 
 import jax
@@ -9,13 +11,14 @@ import numpy as np
 import torch
 from flax import nnx
 
-from vidact import export, inputs
+from configs import base
+from vidact import actions, export, inputs
 from vidact.encoders.video import linear
 from vidact.interop import keys
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.model import CoVAR
 from vidact.robot import covar, weights
-from vidact.training import state
+from vidact.training import runs, state
 
 BATCH, LATENTS, SIDE, ACTIONS = 2, 3, 8, 7  # 7 actions: the UNet pads them
 CONFIG = CoVARConfig(
@@ -43,9 +46,8 @@ CONFIG = CoVARConfig(
 @functools.cache
 def jax_model() -> CoVAR:
     """Every parameter gets noise, so that layers which start at zero take part."""
-    graphdef, arrays = nnx.split(nnx.eval_shape(lambda: CoVAR(CONFIG, rngs=nnx.Rngs(0))))
-    values = [_noise(k, v.shape) for k, v in state.parameters(arrays).items()]
-    return nnx.merge(graphdef, jax.tree.unflatten(jax.tree.structure(arrays), values))
+    plan = state.blueprint(lambda: CoVAR(CONFIG, rngs=nnx.Rngs(0)))
+    return plan.assemble({path: _noise(path, leaf.shape) for path, leaf in plan.shapes.items()})
 
 
 def _noise(path: str, shape: tuple[int, ...]) -> jax.Array:
@@ -94,6 +96,24 @@ def codec(size: int = 32) -> linear.LinearCodec:
     """Fitted to noise: 4 x 4 patches of 32 x 32 pixels become 8 x 8 latents."""
     clips = np.random.default_rng(3).integers(0, 256, (4, 9, size, size, 3), np.uint8)
     return linear.fit(clips, patch=4, frames=4, channels=CONFIG.latent_channels)
+
+
+@functools.cache
+def run() -> runs.Run:
+    """What training would leave behind, for frames of 32 x 32 pixels and chunks of 8 actions."""
+    config = base.get_config()
+    config.model.update({"unroll": 1, **dataclasses.asdict(CONFIG)})
+    config.data.update({"frames": 9, "resolution": (32, 32), "max_words": CONFIG.max_words})
+    rng = np.random.default_rng(5)
+    spread = {"action": CONFIG.action_dim, "state": CONFIG.state_dim}
+    return runs.Run(
+        workdir=pathlib.Path("run"),
+        step=12,
+        config=config,
+        model=jax_model(),
+        codec=codec(),
+        statistics={k: actions.measure(rng.normal(3, 2, (50, n))) for k, n in spread.items()},
+    )
 
 
 def tensor(array) -> torch.Tensor:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-LEFT, BOTTOM, TOP, RIGHT = 44.0, 22.0, 6.0, 8.0
+WIDTH, HEIGHT = 960.0, 320.0
+LEFT, BOTTOM, TOP, RIGHT = 48.0, 22.0, 34.0, 8.0
+SPARK_WIDTH, SPARK_HEIGHT, SPARK_LEFT = 300.0, 50.0, 24.0
 TICKS = 5
 
 
@@ -46,10 +48,11 @@ class _Axis:
             decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             every = (1, 2, 5) if len(decades) <= 4 else (1,)
             found = [m * 10.0**d for d in decades for m in every]
-            return [tick for tick in found if self.low <= tick <= self.high]
+            near = 1 + 1e-9
+            return [tick for tick in found if self.low / near <= tick <= self.high * near]
         if self.high <= self.low:
             return [self.low]
-        step = _round_up((self.high - self.low) / TICKS)
+        step = _round((self.high - self.low) / TICKS, up=True)
         first = math.ceil(self.low / step)
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
@@ -64,28 +67,25 @@ def line_chart(series: Sequence[Series], *, label: str, log: bool = False) -> st
     """
     lines = [_clean(s, log) for s in series]
     lines = [s for s in lines if len(s.x)]
-    box = _box(lines, 640.0, 300.0, log)
+    box = _box(lines, log)
     grid = [_horizontal(box, tick) for tick in box[1].ticks()]
     grid += [_vertical(box, tick) for tick in box[0].ticks()]
     body = "".join(grid) + "".join(_line(box, s) for s in lines) + _legend(lines)
-    return _svg(640.0, 300.0, body, label)
+    return _svg(WIDTH, HEIGHT, body, label)
 
 
 def sparkline(
     series: Sequence[Series], low: float, high: float, *, label: str, name: str = ""
 ) -> str:
-    """A small chart of a given range with its zero line, a dot per point and its name inside."""
-    width, height = 300.0, 56.0
+    """A small chart of a given range, its name at the left: zero line, lines, a dot per point."""
     points = np.concatenate([s.x for s in series])
-    box = (
-        _Axis(float(points.min()), float(points.max()), 6.0, width - 6.0),
-        _Axis(low, high, height - 6.0, 6.0),
-    )
-    zero = box[1](0.0) if low <= 0 <= high else None
-    body = "" if zero is None else f'<path class="grid" d="M0 {zero:.1f}H{width:.0f}"/>'
+    across = _Axis(float(points.min()), float(points.max()), SPARK_LEFT, SPARK_WIDTH - 6)
+    box = (across, _Axis(low, high, SPARK_HEIGHT - 6, 6.0))
+    body = f'<text x="2" y="{SPARK_HEIGHT / 2 + 4}">{html.escape(name)}</text>'
+    if low <= 0 <= high:
+        body += f'<path class="grid" d="M{SPARK_LEFT} {box[1](0.0):.1f}H{SPARK_WIDTH}"/>'
     body += "".join(_line(box, s, dots=True) for s in series)
-    body += f'<text x="4" y="12">{html.escape(name)}</text>'
-    return _svg(width, height, body, label)
+    return _svg(SPARK_WIDTH, SPARK_HEIGHT, body, label)
 
 
 def _clean(series: Series, log: bool) -> Series:
@@ -93,19 +93,24 @@ def _clean(series: Series, log: bool) -> Series:
     return dataclasses.replace(series, x=series.x[keep], y=series.y[keep])
 
 
-def _box(series: Sequence[Series], width: float, height: float, log: bool) -> tuple[_Axis, _Axis]:
+def _box(series: Sequence[Series], log: bool) -> tuple[_Axis, _Axis]:
     x, y = (np.concatenate([getattr(s, name) for s in series]) for name in "xy")
+    across = _Axis(float(x.min()), float(x.max()), LEFT, WIDTH - RIGHT)
     low, high = float(y.min()), float(y.max())
+    if log:
+        low, high = _round(low, up=False), _round(high, up=True)
     if low == high:
-        low, high = low - 0.1 * abs(low), high + 0.1 * abs(high) + 1e-9
-    across = _Axis(float(x.min()), float(x.max()), LEFT, width - RIGHT)
-    return across, _Axis(low, high, height - BOTTOM, TOP, log)
+        low, high = low - 0.5, high + 0.5
+    return across, _Axis(low, high, HEIGHT - BOTTOM, TOP, log)
 
 
-def _round_up(step: float) -> float:
-    """The next of 1, 2, 5 times a power of ten."""
-    decade = 10.0 ** math.floor(math.log10(step))
-    return next((m * decade for m in (1, 2, 5) if m * decade >= step), 10 * decade)
+def _round(value: float, up: bool) -> float:
+    """The next of 1, 2, 5 times a power of ten, upwards or downwards; value > 0."""
+    decade = 10.0 ** math.floor(math.log10(value))
+    marks = [m * decade for m in (1, 2, 5, 10)]
+    if up:
+        return next(mark for mark in marks if mark >= value * (1 - 1e-9))
+    return next(mark for mark in reversed(marks) if mark <= value * (1 + 1e-9))
 
 
 def _line(box: tuple[_Axis, _Axis], series: Series, dots: bool = False) -> str:
@@ -133,9 +138,9 @@ def _vertical(box: tuple[_Axis, _Axis], tick: float) -> str:
 def _legend(series: Sequence[Series]) -> str:
     rows = []
     for i, one in enumerate(series):
-        y = TOP + 14 + 17 * i
-        rows.append(f'<path class="{one.style}" d="M490 {y}h22"/>')
-        rows.append(f'<text x="518" y="{y + 4}">{html.escape(one.name)}</text>')
+        x = LEFT + 140 * i
+        rows.append(f'<path class="{one.style}" d="M{x} 14h22"/>')
+        rows.append(f'<text x="{x + 28}" y="18">{html.escape(one.name)}</text>')
     return "".join(rows)
 
 

@@ -47,7 +47,7 @@ def demonstrations(dataset: WindowDataset, tasks: Sequence[str]) -> dict[str, De
             recorded.actions.append(episode.actions[:-1])
         if {"hand_start", "object_start"} <= set(episode.metadata):
             parts = [episode.metadata[name] for name in ("hand_start", "object_start")]
-            recorded.starts.append(np.concatenate(parts))
+            recorded.starts.append(np.concatenate([np.asarray(part) for part in parts]))
     for task, recorded in found.items():
         if not recorded.actions:
             raise UserError(

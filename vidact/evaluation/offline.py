@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import tqdm
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 
 from data_pipelines.pipeline import WindowDataset
 from vidact.batch import Batch
@@ -60,29 +60,41 @@ def measure(run: Run, dataset: WindowDataset) -> Offline:
       run: a trained model.
       dataset: its held-out windows.
     """
-    config = run.config.evaluate
-    groups = opening.windows_by_task(dataset)
-    count = -(-config.clips // len(groups))
-    chosen = {task: opening.spread(windows, count) for task, windows in groups.items()}
+    chosen = _choose(dataset, run.config.evaluate.clips)
     indices = np.concatenate(list(chosen.values()))
-    compared = list(_compare(run, dataset, indices))
-    found = {
-        field.name: np.concatenate([getattr(c, field.name) for c in compared])[: len(indices)]
-        for field in dataclasses.fields(_Compared)
-    }
-    tasks = np.repeat(list(chosen), [len(windows) for windows in chosen.values()])
-    mean = run.statistics["action"].mean
-    errors = {
-        task: action_errors(*(found[n][tasks == task] for n in ("actions", "truth", "mask")), mean)
-        for task in chosen
-    }
+    parts = list(_compare(run, dataset, indices))
+    fields = [field.name for field in dataclasses.fields(_Compared)]
+    found = _Compared(
+        **{
+            name: np.concatenate([getattr(p, name) for p in parts])[: len(indices)]
+            for name in fields
+        }
+    )
     return Offline(
         windows=len(indices),
-        psnr_gain_db=psnr.mean_db(found["gain"]),
-        moving_psnr_gain_db=psnr.mean_db(found["moving_gain"]),
-        codec_psnr_db=psnr.mean_db(found["codec"]),
-        action_errors=errors,
+        psnr_gain_db=psnr.mean_db(found.gain),
+        moving_psnr_gain_db=psnr.mean_db(found.moving_gain),
+        codec_psnr_db=psnr.mean_db(found.codec),
+        action_errors=_errors_by_task(run, chosen, found),
     )
+
+
+def _choose(dataset: WindowDataset, clips: int) -> dict[str, Int[np.ndarray, " n"]]:
+    """Task -> its share of the windows."""
+    groups = opening.windows_by_task(dataset)
+    share = -(-clips // len(groups))
+    return {task: opening.spread(windows, share) for task, windows in groups.items()}
+
+
+def _errors_by_task(
+    run: Run, chosen: dict[str, Int[np.ndarray, " n"]], found: _Compared
+) -> dict[str, dict[str, float]]:
+    errors, begin, mean = {}, 0, run.statistics["action"].mean
+    for task, windows in chosen.items():
+        mine = slice(begin, begin + len(windows))
+        begin += len(windows)
+        errors[task] = action_errors(found.actions[mine], found.truth[mine], found.mask[mine], mean)
+    return errors
 
 
 def _compare(
@@ -104,15 +116,10 @@ def _one(run: Run, batch: Batch, samples: Samples) -> _Compared:
     whole = psnr.valid(truth, batch.frame_mask)
     moving = psnr.moving(truth, batch.frame_mask)
     return _Compared(
-        gain=psnr.psnr_gain(samples.video, truth, first_frame(run, truth), whole),
+        gain=psnr.psnr_gain(samples.video, truth, sampling.first_frame(run, truth), whole),
         moving_gain=psnr.psnr_gain(samples.video, truth, truth[:, 0], moving),
         codec=psnr.psnr(sampling.reconstruct(run, truth), truth, whole),
         actions=samples.actions,
         truth=sampling.in_robot_units(run, batch.actions),
         mask=batch.action_mask,
     )
-
-
-def first_frame(run: Run, truth: UInt8[np.ndarray, "B T H W 3"]) -> UInt8[np.ndarray, "B H W 3"]:
-    """The codec's own reconstruction of the first frames, coded alone."""
-    return sampling.reconstruct(run, truth[:, :1])[:, 0]

@@ -1,6 +1,7 @@
 """Opens a trained run and its held-out windows, with the settings of the command line."""
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 
 import ml_collections
@@ -18,9 +19,10 @@ from vidact.training import runs
 from vidact.training.runs import Run
 
 CHANGEABLE = ("--config.evaluate.", "--config.data.root=", "--config.data.cache_mb=")
+COUNTS = ("rollouts", "execute", "steps", "sample_steps", "clips")
 
 
-def open_run(checkpoint: str, step: int | None, overrides: Sequence[str]) -> Run:
+def open_run(checkpoint: str | pathlib.Path, step: int | None, overrides: Sequence[str]) -> Run:
     """Loads a run and applies `--config.key=value` to what may change after training.
 
     Raises:
@@ -33,6 +35,9 @@ def open_run(checkpoint: str, step: int | None, overrides: Sequence[str]) -> Run
                 "config.data.cache_mb can be changed"
             )
     config = command.override(_with_tuples(runs.read_config(checkpoint)), overrides)
+    for name in COUNTS:
+        if config.evaluate[name] < 1:
+            raise UserError(f"config.evaluate.{name}={config.evaluate[name]}: must be at least 1")
     return dataclasses.replace(runs.load(checkpoint, step), config=config)
 
 
@@ -46,8 +51,9 @@ def held_out(run: Run) -> WindowDataset:
     if not data.held_out:
         raise UserError("config.data.held_out=0: this run holds out no episode; train another")
     source = pipeline.open_source(data)
-    args = dict(seed=0, batch_size=1, source=source, statistics=run.statistics)
-    return pipeline.make_dataset(data, split="held_out", **args)
+    return pipeline.make_dataset(
+        data, seed=0, batch_size=1, split="held_out", source=source, statistics=run.statistics
+    )
 
 
 def windows_by_task(dataset: WindowDataset) -> dict[str, Int[np.ndarray, " n"]]:

@@ -30,6 +30,7 @@ class Policy:
         self._run = run
         self._request = sampling.request(run, "policy", steps)
         self._batch = batch
+        self._fps = np.full(batch, run.config.data.fps, np.float32)
 
     def act(
         self,
@@ -59,17 +60,15 @@ class Policy:
         if not data.instruction_key:  # trained without text
             instructions = [""] * len(images)
         text, mask = tokenize(instructions, data.max_words, data.vocabulary)
-        rows = (images, states, text, mask)
-        chunks = [
-            self._call([array[at] for array in rows], jax.random.fold_in(key, number))
-            for number, at in enumerate(batches(len(images), self._batch))
-        ]
+        chunks = []
+        for number, at in enumerate(batches(len(images), self._batch)):
+            seen = observation(
+                self._run.codec, images[at], states[at], text[at], mask[at], self._fps
+            )
+            mine = jax.random.fold_in(key, number)
+            chunk = sampling.sample(self._run, seen, self._request, mine)
+            chunks.append(np.asarray(chunk.actions))
         return sampling.in_robot_units(self._run, np.concatenate(chunks)[: len(images)])
-
-    def _call(self, rows: list[np.ndarray], key: Array) -> np.ndarray:
-        fps = np.full(self._batch, self._run.config.data.fps, np.float32)
-        seen = observation(self._run.codec, *rows, fps)
-        return np.asarray(sampling.sample(self._run, seen, self._request, key).actions)
 
 
 def batches(count: int, size: int) -> np.ndarray:

@@ -57,11 +57,16 @@ def write_report(
       The file.
 
     Raises:
-      UserError: no work directory, or one of its files is damaged.
+      UserError: no work directory, or one of its files is damaged or of another version.
     """
     workdir = pathlib.Path(workdir)
     out = workdir / NAME if out is None else pathlib.Path(out)
-    text = _template().render(**_context(workdir))
+    try:
+        text = _template().render(**_context(workdir))
+    except (KeyError, jinja2.UndefinedError) as error:
+        raise UserError(
+            f"{workdir}: its results lack {error}; run vidact.sample and vidact.evaluate again"
+        ) from error
     temporary = out.with_name(f"{out.name}.partial")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, out)

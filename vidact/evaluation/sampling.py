@@ -59,6 +59,11 @@ def reconstruct(run: Run, video: UInt8[np.ndarray, "B T H W 3"]) -> UInt8[np.nda
     return np.asarray(to_uint8(run.codec.decode(run.codec.encode(video))))
 
 
+def first_frame(run: Run, truth: UInt8[np.ndarray, "B T H W 3"]) -> UInt8[np.ndarray, "B H W 3"]:
+    """The codec's own reconstruction of the first frames, coded alone."""
+    return reconstruct(run, truth[:, :1])[:, 0]
+
+
 def generates(mode: str) -> tuple[bool, bool]:
     """Whether a mode generates video, and whether it generates actions."""
     first, last = joint_time.schedule(mode, 1)

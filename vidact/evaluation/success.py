@@ -75,14 +75,11 @@ def check(run: Run) -> None:
         tasks.find_task(name)
     tasks.find_starts(config.starts)
     horizon = run.config.data.frames - 1
-    if not 1 <= config.execute <= horizon:
+    if config.execute > horizon:
         raise UserError(
             f"config.evaluate.execute={config.execute}: this run's chunks hold {horizon} actions; "
             f"choose 1 to {horizon}"
         )
-    for name in ("rollouts", "steps"):
-        if config[name] < 1:
-            raise UserError(f"config.evaluate.{name}={config[name]}: must be at least 1")
     found = len(run.statistics["action"].mean)
     if found != ACTIONS:
         raise UserError(

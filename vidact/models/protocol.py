@@ -1,6 +1,6 @@
 """What a model family offers the trainer and everyone who samples."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
@@ -9,6 +9,7 @@ from vidact.inputs import Chunk, Inputs, Observation, SampleRequest
 Losses = dict[str, tuple[Float[Array, " b"], Float[Array, " b"]]]
 
 
+@runtime_checkable
 class VideoActionModel(Protocol):
     """A joint video and action model; CoVAR is one. Implementations are `nnx.Module`s.
 

@@ -8,7 +8,7 @@ from vidact.robot import attention
 from vidact.robot.config import Sizes
 from vidact.robot.layers import RMSNorm, layer_norm
 
-Rotations = tuple[attention.Rotation, attention.Rotation]
+Rotations = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]  # each as attention.Rotation
 
 
 class Side(nn.Module):

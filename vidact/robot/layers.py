@@ -84,7 +84,7 @@ class ScalarEmbedder(nn.Module):
 
 def position_2d(
     rows: int, columns: int, width: int, scale: float
-) -> Float[np.ndarray, "rows*columns width"]:
+) -> Float[np.ndarray, "n c"]:
     """Table of 2-D positions, column half first, sine before cosine.
 
     Args:

@@ -62,7 +62,7 @@ class Policy:
 
     def act(
         self,
-        image: UInt8[np.ndarray, "*b h w 3"],
+        image: UInt8[np.ndarray, "*b h w c"],
         state: Float[np.ndarray, "*b s"],
         instruction: str | Sequence[str],
         *,
@@ -92,7 +92,10 @@ class Policy:
         count = len(images)
         texts = [instruction] * count if isinstance(instruction, str) else list(instruction)
         observation = self.observe(images, states, texts)
-        request = Request("policy", steps or self.config.policy_steps, action_guidance=guidance)
+        steps = self.config.policy_steps if steps is None else steps
+        if steps < 1:
+            raise UserError(f"steps: {steps}; the model takes at least one")
+        request = Request("policy", steps, action_guidance=guidance)
         latents, chunk = self.noise(count, seed) if noise is None else noise
         _, chunk = self.model.denoise(
             observation, latents.to(self.device), chunk.to(self.device), request
@@ -106,7 +109,7 @@ class Policy:
 
     def observe(
         self,
-        images: UInt8[np.ndarray, "b h w 3"],
+        images: UInt8[np.ndarray, "b h w c"],
         states: Float[np.ndarray, "b s"],
         instructions: Sequence[str],
     ) -> Observation:

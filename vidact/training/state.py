@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array
 
 from vidact.models.protocol import VideoActionModel
 
-Parameters = dict[str, Array]
+# By path: arrays, or in their place shapes or shardings, as JAX's tree functions put them there.
+Parameters = dict[str, Any]
 
 
 @flax.struct.dataclass
@@ -29,7 +29,7 @@ class TrainState:
       opt_state: the optimizer's state over `params`.
     """
 
-    step: Array
+    step: Any
     params: Parameters
     frozen: Parameters
     ema: Parameters

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from vidact.encoders.encode import encode
 from vidact.encoders.video.linear import LinearCodec
@@ -81,7 +81,13 @@ def make_evaluation(blueprint: Blueprint) -> Callable:
     The returned function maps (state, batch, codec, t [B, 2], seed) to {modality: mean loss}.
     """
 
-    def evaluate(state: TrainState, batch, codec: LinearCodec, t: Float[Array, "b 2"], seed: int):
+    def evaluate(
+        state: TrainState,
+        batch,
+        codec: LinearCodec,
+        t: Float[Array, "b 2"],
+        seed: Int[Array, ""] | int,
+    ):
         model = blueprint.assemble(inference_parameters(state))
         losses = model.loss(encode(codec, batch), jax.random.key(seed), t=t)
         return total_loss(losses, dict.fromkeys(losses, 1.0))[1]

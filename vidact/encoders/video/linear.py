@@ -27,7 +27,7 @@ _ARRAYS = ("mean", "first_basis", "first_scale", "later_basis", "later_scale")
 )
 @dataclasses.dataclass(frozen=True)
 class LinearCodec:
-    """Weights of the codec, all float32.
+    """Weights of the codec, all float32; NumPy on the host, JAX arrays once they are on devices.
 
     Attributes:
       mean: [H, W, 3], mean training frame in [-1, 1].
@@ -39,11 +39,11 @@ class LinearCodec:
       frames: pixel frames per later latent.
     """
 
-    mean: np.ndarray
-    first_basis: np.ndarray
-    first_scale: np.ndarray
-    later_basis: np.ndarray
-    later_scale: np.ndarray
+    mean: AnyArray
+    first_basis: AnyArray
+    first_scale: AnyArray
+    later_basis: AnyArray
+    later_scale: AnyArray
     patch: int
     frames: int
 

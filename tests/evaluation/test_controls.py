@@ -1,0 +1,51 @@
+"""Demonstrations by task: training episodes only, but every recorded start."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from data_pipelines import windows
+from tests.evaluation import tiny_run
+from vidact.errors import UserError
+from vidact.evaluation import success
+from vidact.evaluation.controls import demonstrations
+
+
+def test_training_actions_and_all_starts(dataset):
+    found = demonstrations(dataset, ["drawer-open", "button-press"])
+    training, held = windows.split_episodes(tiny_run.EPISODES, dataset.config.held_out)
+    assert sum(len(d.actions) for d in found.values()) == len(training) > 0 < len(held)
+    assert sum(len(d.starts) for d in found.values()) == tiny_run.EPISODES
+    first = dataset.source.episode(int(training[0]))
+    recorded = found[str(first.metadata["task"])]
+    np.testing.assert_array_equal(recorded.actions[0], first.actions[:-1])
+    assert recorded.starts[0].shape == (6,)
+
+
+def test_a_task_without_demonstrations_is_named(dataset):
+    with pytest.raises(UserError, match="window-open"):
+        demonstrations(dataset, ["window-open"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"tasks": ("juggle",)}, "juggle"),
+        ({"starts": "narrow"}, "narrow"),
+        ({"execute": 5}, "execute=5"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(run, changes, named):
+    run.config.evaluate.update(changes)
+    with pytest.raises(UserError, match=named):
+        success.check(run)
+
+
+def test_another_robot_is_named(run):
+    whole = run.statistics["action"]
+    half = {f.name: getattr(whole, f.name) for f in dataclasses.fields(whole)}
+    half = {name: value if name == "count" else value[:2] for name, value in half.items()}
+    other = {"action": type(whole)(**half), "state": run.statistics["state"]}
+    with pytest.raises(UserError, match=r"2 dimensions.*tasks='\(\)'"):
+        success.check(dataclasses.replace(run, statistics=other))

@@ -1,0 +1,31 @@
+"""Held-out numbers of a real, untrained run."""
+
+import numpy as np
+
+from vidact.evaluation import offline, opening, sampling
+from vidact.evaluation.metrics import psnr
+
+
+def test_numbers_per_task_on_the_chosen_windows(run, dataset):
+    found = offline.measure(run, dataset)
+    groups = opening.windows_by_task(dataset)
+    assert set(found.action_errors) == set(groups) and found.windows == 4
+    for task, windows in groups.items():
+        batch = dataset.load(opening.spread(windows, 4 // len(groups)))
+        truth = sampling.in_robot_units(run, batch.actions)[batch.action_mask]
+        errors = found.action_errors[task]
+        np.testing.assert_allclose(errors["hold_still"], np.abs(truth).mean(), rtol=1e-5)
+        assert errors["model"] > errors["hold_still"]
+
+
+def test_the_codec_is_measured_on_the_same_windows(run, dataset):
+    found = offline.measure(run, dataset)
+    batch = dataset.load(
+        np.concatenate(
+            [opening.spread(windows, 2) for windows in opening.windows_by_task(dataset).values()]
+        )
+    )
+    restored = sampling.reconstruct(run, batch.video)
+    expected = psnr.psnr(restored, batch.video, psnr.valid(batch.video, batch.frame_mask))
+    np.testing.assert_allclose(found.codec_psnr_db, expected.mean(), rtol=1e-6)
+    assert found.psnr_gain_db < 0 and np.isfinite(found.moving_psnr_gain_db)

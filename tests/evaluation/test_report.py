@@ -1,0 +1,189 @@
+"""The report: complete, decodable, and closed to the outside."""
+
+import base64
+import html.parser
+import io
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vidact import evaluate, sample
+from vidact.errors import UserError
+from vidact.evaluation import report
+from vidact.evaluation.files import write_json
+from vidact.processes.joint_time import MODES
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--v=0",
+    "--window-size=1280,3000",
+]
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags are balanced and collects attributes and texts."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}>"
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def values(self, tag: str, name: str) -> list[str]:
+        return [v for t, n, v in self.attributes if (t, n) == (tag, name)]
+
+
+@pytest.fixture
+def measured(workdir):
+    """A work directory with samples of all modes, an evaluation and its films."""
+    sample.main(["--checkpoint", str(workdir), "--count", "2"])
+    evaluate.main(["--checkpoint", str(workdir), "--config.evaluate.tasks=()"])
+    path = workdir / evaluate.RESULT
+    result = report.read_json(path)
+    video = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+    evaluate.save_loop(workdir / "rollouts" / "drawer-open-0.webp", video, 5.0)
+    task = dict(task="drawer-open", success=54, replay=11, expert=60, rollouts=60)
+    task |= dict(interval=[0.8, 0.95], nearest_start_m=0.01, solved=[True] * 54 + [False] * 6)
+    task |= dict(films=["rollouts/drawer-open-0.webp"], seconds={"model": 61.0, "simulator": 2.0})
+    write_json(path, result | {"tasks": [task], "mean_success": 0.9})
+    write_json(workdir / report.TIMINGS, {"recording demonstrations": 100.0})
+    return workdir
+
+
+def check_closed(text: str) -> None:
+    page = Page(text)
+    for tag, name, value in page.attributes:
+        if name in ("src", "href", "srcset", "poster", "data", "action"):
+            assert value.startswith("data:"), (tag, name, value[:80])
+        assert not name.startswith("on"), (tag, name)
+    assert not re.search(r"https?:|//|@import|url\(|<script|<iframe", without_pictures(text))
+
+
+def without_pictures(text: str) -> str:
+    return re.sub(r"data:image/webp;base64,[A-Za-z0-9+/=]+", "", text)
+
+
+def test_the_whole_report(measured):
+    path = report.write_report(measured)
+    text = path.read_text()
+    assert path == measured / "report.html"
+    check_closed(text)
+    page = Page(text)
+    sources = page.values("img", "src")
+    assert len(sources) == 1 + 2 * sum(sample.sampling.generates(mode)[0] for mode in MODES)
+    for source in sources:
+        frames(source)
+    words = " ".join(" ".join(page.texts).split())
+    for expected in ("54/60", "0.80 to 0.95", "11/60", "90%", "1 min 40 s", *MODES):
+        assert expected in words, expected
+    lines = page.values("polyline", "class")
+    assert lines.count("true") == lines.count("generated") == 3 * 2 * 4
+    assert {"total", "video", "action", "video dashed"} <= set(page.values("path", "class"))
+
+
+def frames(source: str) -> None:
+    data = base64.b64decode(source.removeprefix("data:image/webp;base64,"), validate=True)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.n_frames == 5
+        for i in range(image.n_frames):
+            image.seek(i)
+            assert np.asarray(image.convert("RGB")).std() > 1
+
+
+def test_what_was_not_measured_is_said(workdir, tmp_path):
+    (workdir / "metrics.jsonl").unlink()
+    text = report.write_report(workdir, tmp_path / "r.html").read_text()
+    check_closed(text)
+    for command in ("vidact.evaluate", "vidact.sample", "vidact.train"):
+        assert f"python -m {command}" in text
+
+
+def test_text_from_the_data_is_escaped(measured):
+    path = measured / "samples" / "joint.json"
+    facts = report.read_json(path)
+    facts["windows"][0]["instruction"] = '<script src="x">&'
+    write_json(path, facts)
+    text = report.write_report(measured).read_text()
+    check_closed(text)
+    assert "&lt;script" in text
+
+
+def test_results_that_do_not_fit_are_named_and_the_old_report_stays(measured):
+    report.write_report(measured)
+    before = (measured / "report.html").read_text()
+    write_json(measured / evaluate.RESULT, {"step": 1})
+    with pytest.raises(UserError, match="evaluate again"):
+        report.write_report(measured)
+    (measured / evaluate.RESULT).unlink()
+    (measured / "samples" / "joint-0.webp").unlink()
+    with pytest.raises(UserError, match=r"joint-0\.webp"):
+        report.write_report(measured)
+    assert (measured / "report.html").read_text() == before
+
+
+def test_no_run_no_report(tmp_path):
+    with pytest.raises(UserError, match="work directory"):
+        report.main(["--checkpoint", str(tmp_path / "nowhere")])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_chromium_shows_it_without_console_errors(measured, tmp_path):
+    page = report.write_report(measured, tmp_path / "report.html")
+    picture = tmp_path / "page.png"
+    _, log = chromium(tmp_path, page, f"--screenshot={picture}")
+    assert "CONSOLE" not in log, log
+    with Image.open(picture) as image:
+        assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 1000
+    count = "[...document.images].filter(i => i.naturalWidth > 0).length + ' of ' + "
+    script = f"<script>onload = () => document.title = {count} document.images.length</script>"
+    page.write_text(page.read_text() + script)
+    dom, _ = chromium(tmp_path, page, "--dump-dom")
+    assert "<title>7 of 7</title>" in dom
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_console_error_would_be_noticed(tmp_path):
+    page = tmp_path / "bad.html"
+    page.write_text("<!doctype html><script>missing()</script>")
+    _, log = chromium(tmp_path, page, "--dump-dom")
+    assert "CONSOLE" in log
+
+
+def chromium(folder, page, *arguments) -> tuple[str, str]:
+    profile = f"--user-data-dir={folder / 'profile'}"
+    command = [CHROMIUM, *FLAGS, profile, *arguments, page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr

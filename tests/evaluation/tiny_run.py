@@ -1,0 +1,106 @@
+"""A work directory of the smallest size: a fresh model, and episodes that look like Meta-World's.
+
+Training itself would compile for a minute and is tested in tests/training.
+"""
+
+import functools
+import pathlib
+import shutil
+
+import jax
+import ml_collections
+import numpy as np
+import simplejpeg
+import tensorflow_datasets as tfds
+
+from configs import base
+from data_pipelines import pipeline, rlds_writer
+from vidact.models import registry
+from vidact.training import checkpoints, logs, loop, runs, state
+from vidact.training.optimizer import make_optimizer
+
+TASKS = {"drawer-open": "open the drawer", "button-press": "press the button"}
+EPISODES, STEPS, FRAMES = 8, 12, 5
+METADATA = {
+    "task": tfds.features.Text(),
+    "hand_start": tfds.features.Tensor(shape=(None,), dtype=np.float32),
+    "object_start": tfds.features.Tensor(shape=(None,), dtype=np.float32),
+}
+
+
+def copy(factory, folder: pathlib.Path) -> pathlib.Path:
+    """A work directory of the test's own, written once per session; `factory` is pytest's."""
+    return shutil.copytree(_written(factory.getbasetemp() / "tiny"), folder / "run")
+
+
+@functools.cache
+def _written(folder: pathlib.Path) -> pathlib.Path:
+    return write(folder)
+
+
+def write_data(folder: pathlib.Path, metadata: bool = True) -> pathlib.Path:
+    """A square moves over a grey floor; each task has half of the episodes."""
+    spec = rlds_writer.features((64, 64, 3), 4, 4, METADATA if metadata else {})
+    episodes = [_episode(number, metadata) for number in range(EPISODES)]
+    rlds_writer.write(folder / "squares" / "1.0.0", episodes, spec, "squares", {"fps": 20.0})
+    return folder / "squares" / "1.0.0"
+
+
+def config(root: pathlib.Path) -> ml_collections.ConfigDict:
+    """The defaults at the smallest sizes."""
+    found = base.get_config()
+    found.data.update(root=str(root), frames=FRAMES, held_out=0.25, cache_mb=8)
+    found.encoder.update(frames=4, channels=6, clips=8)
+    found.model.update(depth=1, unroll=1, latent_channels=6, decoder_channels=(8, 8), text_width=16)
+    for stream in ("video", "action", "bridge"):
+        found.model[f"{stream}_width"], found.model[f"{stream}_heads"] = 16, 2
+    found.train.update(steps=5)
+    found.evaluate.update(tasks=tuple(TASKS), rollouts=2, steps=1, sample_steps=2, clips=4)
+    return found
+
+
+def write(folder: pathlib.Path) -> pathlib.Path:
+    """Writes the data and a run's work directory, whose path it returns."""
+    settings, workdir = config(write_data(folder)), folder / "run"
+    train = pipeline.make_dataset(settings.data, seed=0, batch_size=1)
+    codec = loop.fit_codec(settings.encoder, train)
+    runs.write_assets(workdir, settings, codec, train.statistics)
+    optimizer = make_optimizer(settings.optimizer, settings.train.steps)
+    make = registry.maker(settings)
+    quickly = {"xla_backend_optimization_level": 0}
+    fresh = jax.jit(lambda: state.create(make, (), optimizer), compiler_options=quickly)()
+    with checkpoints.open_manager(workdir) as manager:
+        checkpoints.save(manager, fresh, {"step": 0}, force=True)
+        manager.wait_until_finished()
+    logger = logs.Logger(workdir)
+    for step in range(1, 6):
+        losses = {"loss": 3 / step, "loss/video": 2 / step, "loss/action": 1 / step}
+        logger.write(step, losses | {"seconds": 0.5})
+    logger.write(5, {"held out loss/video": 0.5, "held out loss/action": 0.3})
+    logger.close()
+    return workdir
+
+
+def _episode(number: int, metadata: bool) -> dict:
+    rng = np.random.default_rng(number)
+    task = list(TASKS)[number * len(TASKS) // EPISODES]
+    images = []
+    for step in range(STEPS):
+        picture = np.full((64, 64, 3), 96, np.uint8)
+        picture[8 + number : 24 + number, 3 * step : 3 * step + 16] = (200, 40, 40)
+        images.append(simplejpeg.encode_jpeg(picture, quality=90))
+    return rlds_writer.episode(
+        images=images,
+        states=rng.normal(size=(STEPS, 4)).astype(np.float32),
+        actions=rng.uniform(-1, 1, (STEPS, 4)).astype(np.float32),
+        rewards=[0.0] * STEPS,
+        instruction=TASKS[task] if metadata else "move the square",
+        terminal=True,
+        metadata={
+            "task": task,
+            "hand_start": rng.normal(size=3).astype(np.float32),
+            "object_start": rng.normal(size=3).astype(np.float32),
+        }
+        if metadata
+        else {},
+    )
