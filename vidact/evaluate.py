@@ -21,13 +21,11 @@ from typing import Any
 
 from vidact import command
 from vidact.evaluation import offline, opening, sampling, success
-from vidact.evaluation.files import save_loop, write_json
+from vidact.evaluation.files import EVALUATION, ROLLOUTS, save_loop, write_json
 from vidact.evaluation.offline import Offline
 from vidact.evaluation.success import TaskSuccess
 from vidact.training.runs import Run
 
-RESULT = "evaluation.json"
-FILMS = "rollouts"
 FILMS_PER_TASK = 2
 
 
@@ -50,8 +48,8 @@ def main(arguments: list[str]) -> None:
     _print_offline(metrics)
     now = time.monotonic()
     seconds = {"rollouts": rolled_out - began, "held_out": now - rolled_out, "all": now - began}
-    write_json(run.workdir / RESULT, _result(run, tasks, metrics, seconds))
-    print(f"wrote {run.workdir / RESULT}")
+    write_json(run.workdir / EVALUATION, _result(run, tasks, metrics, seconds))
+    print(f"wrote {run.workdir / EVALUATION}")
 
 
 def _measure_success(run: Run, dataset) -> list[TaskSuccess]:
@@ -100,7 +98,7 @@ def _task(run: Run, task: TaskSuccess) -> dict[str, Any]:
     """A task's numbers; its films go to files."""
     names = []
     for number, film in enumerate(task.films):
-        path = run.workdir / FILMS / f"{task.task}-{number}.webp"
+        path = run.workdir / ROLLOUTS / f"{task.task}-{number}.webp"
         save_loop(path, film, run.config.data.fps / run.config.evaluate.execute)
         names.append(str(path.relative_to(run.workdir)))
     numbers = {f.name: getattr(task, f.name) for f in dataclasses.fields(task) if f.name != "films"}

@@ -167,8 +167,8 @@ def _in_torch(folder, arrays, start, mode: str):
         text=torch.from_numpy(arrays["text"]),
         **given,
     )
-    noise = (torch.from_numpy(np.array(x)) for x in (start.latents, start.actions))
-    result = policy.model.denoise(observation, *noise, Request(mode, steps=30))
+    latents, actions = (torch.from_numpy(np.array(x)) for x in (start.latents, start.actions))
+    result = policy.model.denoise(observation, latents, actions, Request(mode, steps=30))
     return [part.numpy() for part in result]
 
 

@@ -31,13 +31,12 @@ from vidact import command
 from vidact.batch import Batch
 from vidact.errors import UserError
 from vidact.evaluation import opening, sampling
-from vidact.evaluation.files import beside, save_loop, write_json
+from vidact.evaluation.files import SAMPLES, beside, save_loop, write_json
 from vidact.evaluation.sampling import Samples, sample_windows
 from vidact.processes.joint_time import MODES
 from vidact.training.runs import Run
 
 __all__ = ["main", "sample_windows"]
-FOLDER = "samples"
 
 
 def main(arguments: list[str]) -> None:
@@ -54,7 +53,7 @@ def main(arguments: list[str]) -> None:
     dataset = opening.held_out(run)
     indices = opening.full_windows(dataset, options.count)
     batch = dataset.load(indices)
-    out = options.out or run.workdir / FOLDER
+    out = options.out or run.workdir / SAMPLES
     modes = MODES if options.mode == "all" else (options.mode,)
     for mode in tqdm(modes, desc="sampling", unit="mode"):
         began = time.monotonic()
@@ -133,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--step", type=int, help="of the checkpoint; the newest by default")
     parser.add_argument("--mode", default="all", choices=(*MODES, "all"), help="%(default)s")
     parser.add_argument("--count", default=8, type=int, help="windows; %(default)s")
-    parser.add_argument("--out", type=pathlib.Path, help=f"CHECKPOINT/{FOLDER} by default")
+    parser.add_argument("--out", type=pathlib.Path, help=f"CHECKPOINT/{SAMPLES} by default")
     return parser
 
 

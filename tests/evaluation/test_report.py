@@ -14,7 +14,7 @@ from PIL import Image
 from vidact import evaluate, sample
 from vidact.errors import UserError
 from vidact.evaluation import report
-from vidact.evaluation.files import write_json
+from vidact.evaluation.files import EVALUATION, TIMINGS, read_json, save_loop, write_json
 from vidact.processes.joint_time import MODES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -70,15 +70,15 @@ def measured(workdir):
     """A work directory with samples of all modes, an evaluation and its films."""
     sample.main(["--checkpoint", str(workdir), "--count", "2"])
     evaluate.main(["--checkpoint", str(workdir), "--config.evaluate.tasks=()"])
-    path = workdir / evaluate.RESULT
-    result = report.read_json(path)
+    path = workdir / EVALUATION
+    result = read_json(path)
     video = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
-    evaluate.save_loop(workdir / "rollouts" / "drawer-open-0.webp", video, 5.0)
+    save_loop(workdir / "rollouts" / "drawer-open-0.webp", video, 5.0)
     task = dict(task="drawer-open", success=54, replay=11, expert=60, rollouts=60)
     task |= dict(interval=[0.8, 0.95], nearest_start_m=0.01, solved=[True] * 54 + [False] * 6)
     task |= dict(films=["rollouts/drawer-open-0.webp"], seconds={"model": 61.0, "simulator": 2.0})
     write_json(path, result | {"tasks": [task], "mean_success": 0.9})
-    write_json(workdir / report.TIMINGS, {"recording demonstrations": 100.0})
+    write_json(workdir / TIMINGS, {"recording demonstrations": 100.0})
     return workdir
 
 
@@ -132,7 +132,7 @@ def test_what_was_not_measured_is_said(workdir, tmp_path):
 
 def test_text_from_the_data_is_escaped(measured):
     path = measured / "samples" / "joint.json"
-    facts = report.read_json(path)
+    facts = read_json(path)
     facts["windows"][0]["instruction"] = '<script src="x">&'
     write_json(path, facts)
     text = report.write_report(measured).read_text()
@@ -143,10 +143,10 @@ def test_text_from_the_data_is_escaped(measured):
 def test_results_that_do_not_fit_are_named_and_the_old_report_stays(measured):
     report.write_report(measured)
     before = (measured / "report.html").read_text()
-    write_json(measured / evaluate.RESULT, {"step": 1})
+    write_json(measured / EVALUATION, {"step": 1})
     with pytest.raises(UserError, match="evaluate again"):
         report.write_report(measured)
-    (measured / evaluate.RESULT).unlink()
+    (measured / EVALUATION).unlink()
     (measured / "samples" / "joint-0.webp").unlink()
     with pytest.raises(UserError, match=r"joint-0\.webp"):
         report.write_report(measured)

@@ -55,7 +55,7 @@ def config(root: pathlib.Path) -> ml_collections.ConfigDict:
     for stream in ("video", "action", "bridge"):
         found.model[f"{stream}_width"], found.model[f"{stream}_heads"] = 16, 2
     found.train.update(steps=5)
-    found.evaluate.update(tasks=tuple(TASKS), rollouts=2, steps=1, sample_steps=2, clips=4)
+    found.evaluate.update(tasks=("button-press",), rollouts=2, steps=1, sample_steps=2, clips=4)
     return found
 
 

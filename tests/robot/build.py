@@ -20,6 +20,9 @@ from vidact.models.covar.model import CoVAR
 from vidact.robot import covar, weights
 from vidact.training import runs, state
 
+torch.set_num_threads(1)  # at these sizes threads only wait for each other
+FAST = {"xla_backend_optimization_level": 0}  # compiling takes longer than running
+
 BATCH, LATENTS, SIDE, ACTIONS = 2, 3, 8, 7  # 7 actions: the UNet pads them
 CONFIG = CoVARConfig(
     depth=2,

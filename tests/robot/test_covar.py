@@ -27,8 +27,9 @@ def velocities(side: int, count: int):
     model, theirs = build.jax_model(), build.torch_model()
     masks = (jnp.ones(x.shape, bool) for x in given[2:])
     text = model.encode_text(seen.text, seen.text_mask)
+    run = jax.jit(model.velocities, compiler_options=build.FAST)
     with jax.default_matmul_precision("highest"):
-        wanted = model.velocities(*given, seen, text, *masks)
+        wanted = run(*given, seen, text, *masks)
     observation = build.torch_observation(seen)
     with torch.no_grad():
         text = theirs.encode_text(observation.text, observation.text_mask)
@@ -69,7 +70,7 @@ def test_guidance_agrees():
     differences = [build.largest(f, w) for f, w in zip(found, wanted, strict=True)]
     print(f"guidance: {differences}")
     assert max(differences) < 1e-3
-    plain, _ = _denoise("joint")
+    plain = _in_torch("joint")
     assert all((f - p).abs().max() > 1e-2 for f, p in zip(found, plain, strict=True))
 
 
@@ -78,17 +79,20 @@ def _denoise(mode: str, **guidance):
     counts = dict(latents=build.LATENTS, actions=build.ACTIONS)
     request = SampleRequest(mode=mode, steps=STEPS, **counts, **guidance)
     with jax.default_matmul_precision("highest"):
-        run = jax.jit(lambda o, n: build.jax_model().denoise(o, n, request))
+        model = build.jax_model()
+        run = jax.jit(lambda o, n: model.denoise(o, n, request), compiler_options=build.FAST)
         wanted = run(seen, start)
-    latents = seen.latents if mode == "inverse" else start.latents
-    actions = seen.actions if mode == "forward" else start.actions
-    found = build.torch_model().denoise(
+    return _in_torch(mode, **guidance), (wanted.latents, wanted.actions)
+
+
+def _in_torch(mode: str, **guidance):
+    seen, start = build.observation(), build.noise()
+    return build.torch_model().denoise(
         build.torch_observation(seen),
-        build.tensor(latents),
-        build.tensor(actions),
+        build.tensor(seen.latents if mode == "inverse" else start.latents),
+        build.tensor(seen.actions if mode == "forward" else start.actions),
         covar.Request(mode, STEPS, **guidance),
     )
-    return found, (wanted.latents, wanted.actions)
 
 
 def test_the_schedule_is_the_training_sides():

@@ -55,7 +55,10 @@ def expected(images, states, noise, steps):
     start = Chunk(*(x.numpy() for x in noise))
     request = SampleRequest(mode="policy", steps=steps, actions=8)
     with jax.default_matmul_precision("highest"):
-        chunk = jax.jit(lambda o, n: run.model.denoise(o, n, request))(observation, start)
+        denoise = jax.jit(
+            lambda o, n: run.model.denoise(o, n, request), compiler_options=build.FAST
+        )
+        chunk = denoise(observation, start)
     return actions.denormalise(np.asarray(chunk.actions), statistics["action"], method)
 
 

@@ -13,6 +13,9 @@ from PIL import Image
 
 from vidact.errors import UserError
 
+# What the commands leave in a run's work directory.
+EVALUATION, ROLLOUTS, SAMPLES, TIMINGS = "evaluation.json", "rollouts", "samples", "timings.json"
+
 LOOP_PIXELS = 192
 """Height up to which small videos are enlarged, so that people can see them."""
 GAP = 2

@@ -18,17 +18,14 @@ from typing import Any
 import jinja2
 import markupsafe
 
-import vidact
 from vidact import command
 from vidact.errors import UserError
 from vidact.evaluation import report_parts
-from vidact.evaluation.files import read_json
+from vidact.evaluation.files import EVALUATION, SAMPLES, TIMINGS, read_json
 from vidact.training import logs, runs
 
 TEMPLATE = pathlib.Path(__file__).with_name("report.html.jinja")
 NAME = "report.html"
-RESULT = "evaluation.json"
-TIMINGS = "timings.json"
 
 
 def main(arguments: list[str]) -> None:
@@ -76,17 +73,17 @@ def write_report(
 def _context(workdir: pathlib.Path) -> dict[str, Any]:
     config = runs.read_config(workdir)
     rows = logs.read(workdir) if (workdir / logs.METRICS).is_file() else []
-    evaluation = read_json(workdir / RESULT)
+    evaluation = read_json(workdir / EVALUATION)
     samples = report_parts.read_samples(workdir)
     timings = read_json(workdir / TIMINGS)
     return {
-        "version": vidact.__version__,
         "title": workdir.resolve().name,
         "facts": report_parts.facts(config, rows, evaluation, samples),
         "evaluation": evaluation,
         "modes": report_parts.modes(samples),
         "losses": report_parts.losses(rows),
         "timings": report_parts.timings(rows, evaluation, samples, timings),
+        "samples": SAMPLES,
         "embed": lambda name: _embed(workdir / name),
     }
 

@@ -10,10 +10,9 @@ from markupsafe import Markup
 
 from vidact.evaluation import charts
 from vidact.evaluation.charts import Series
-from vidact.evaluation.files import read_json
+from vidact.evaluation.files import SAMPLES, read_json
 from vidact.processes.joint_time import MODES
 
-SAMPLES = "samples"
 EXPLAINED = {
     "joint": "Video and actions are both generated from noise.",
     "policy": "Actions are generated while the future video stays unknown: how the robot acts.",
@@ -104,7 +103,8 @@ def timings(
         found.append(("training step", f"{np.median(seconds):.3f} s"))
         found.append(("training", clock(float(np.diff(steps, prepend=0) @ seconds))))
     for mode, facts in samples.items():
-        name = f"sampling {len(facts['windows'])} windows, {mode}, {facts['sample_steps']} steps"
+        count, steps = len(facts["windows"]), facts["sample_steps"]
+        name = f"sampling {count} windows, {mode}, {steps} steps, with compiling"
         found.append((name, clock(facts["seconds"])))
     for task in (evaluation or {}).get("tasks", ()):
         parts = ", ".join(f"{name} {clock(s)}" for name, s in task["seconds"].items())

@@ -1,10 +1,12 @@
 """Inputs for comparing two implementations of a model, and what the JAX one makes of them."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from vidact import text
 from vidact.encoders import encode
@@ -65,4 +67,4 @@ def denoise(run: runs.Run, arrays: Mapping[str, np.ndarray], start: Chunk, mode:
     plan = state.blueprint(registry.maker(config))
     run_model = jax.jit(lambda p, o, n: plan.assemble(p).denoise(o, n, request))
     with jax.default_matmul_precision("highest"):
-        return run_model(state.parameters(run.model), observation, start)
+        return run_model(state.parameters(cast(nnx.Module, run.model)), observation, start)

@@ -15,6 +15,12 @@ class LinearCodec(nn.Module):
       channels: latent channels.
     """
 
+    mean: Tensor
+    first_basis: Tensor
+    first_scale: Tensor
+    later_basis: Tensor
+    later_scale: Tensor
+
     def __init__(self, height: int, width: int, patch: int, frames: int, channels: int):
         super().__init__()
         pixels = patch * patch * 3

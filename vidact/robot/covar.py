@@ -121,7 +121,7 @@ class CoVAR(nn.Module):
         action_time, a6 = self.action.time(t_action, fps)
         turn_video = self.video.rotation(latents.shape[1])
         turn_action = self.action.rotation(count, x.device)
-        turns = bridge.rotations(self.sizes, *x.shape[1:3], count, x.device)
+        turns = bridge.rotations(self.sizes, x.shape[1], x.shape[2], count, x.device)
         stacks = (self.video.spatial_blocks, self.video.temporal_blocks, self.action.blocks)
         for spatial, temporal, action, link in zip(*stacks, self.bridges, strict=True):
             x = spatial(x, t6, y, words)

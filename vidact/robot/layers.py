@@ -82,9 +82,7 @@ class ScalarEmbedder(nn.Module):
         return self.mlp(sinusoid(t))
 
 
-def position_2d(
-    rows: int, columns: int, width: int, scale: float
-) -> Float[np.ndarray, "n c"]:
+def position_2d(rows: int, columns: int, width: int, scale: float) -> Float[np.ndarray, "n c"]:
     """Table of 2-D positions, column half first, sine before cosine.
 
     Args:

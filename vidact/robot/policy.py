@@ -52,10 +52,10 @@ class Policy:
         folder, device = pathlib.Path(folder), torch.device(device)
         config = config_lib.read(folder)
         sizes = config.model
-        codec_sizes = weights.metadata(folder / CODEC, ("patch", "frames"))
+        patch, frames = weights.metadata(folder / CODEC, ("patch", "frames"))
         with torch.device("meta"):  # the arrays come from the files, not from an initialiser
             model = CoVAR(sizes)
-            codec = LinearCodec(*config.resolution, *codec_sizes, channels=sizes.latent_channels)
+            codec = LinearCodec(*config.resolution, patch, frames, sizes.latent_channels)
         weights.load(model, folder / MODEL)
         weights.load(codec, folder / CODEC)
         return cls(config, model.to(device), codec.to(device), device)

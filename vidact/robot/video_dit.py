@@ -25,6 +25,8 @@ class PatchEmbedder(nn.Module):
 class TextProjection(nn.Module):
     """STDiT3's `y_embedder`: the projection of text and the null text of guidance."""
 
+    y_embedding: Tensor
+
     def __init__(self, max_words: int, text_width: int, width: int):
         super().__init__()
         self.y_proj = MLP(text_width, width, width)
@@ -33,6 +35,8 @@ class TextProjection(nn.Module):
 
 class RotaryTable(nn.Module):
     """The frequencies, which STDiT3 stores with its weights."""
+
+    freqs: Tensor
 
     def __init__(self, head_dim: int):
         super().__init__()
@@ -75,7 +79,7 @@ class VideoDiT(TimedStream):
         x = functional.pad(latents.permute(0, 4, 1, 2, 3), (0, -w % p, 0, -h % p))
         x = self.x_embedder.proj(x)
         scale = (h * w * LATENT_PIXELS**2) ** 0.5 / 512
-        position = position_2d(*x.shape[3:], self.width, scale)
+        position = position_2d(x.shape[3], x.shape[4], self.width, scale)
         return x.flatten(3).permute(0, 2, 3, 1) + torch.from_numpy(position).to(x.device)
 
     def rotation(self, frames: int) -> attention.Rotation:

@@ -16,6 +16,9 @@ BATCH = P(AXES)
 # (pattern of the parameter's path, partition of its last axes); the first match wins. Stacked
 # layers have one more axis in front, which is never split. Only large matrices are worth it.
 RULES: tuple[tuple[str, P], ...] = (
+    # The robot's dimensions (7, say) divide by nothing: split the model's side of these two.
+    (r"/(action|state)_encoder/fc1/kernel$", P(None, "fsdp")),
+    (r"/decoder/out/linear/kernel$", P("fsdp", None)),
     (r"/(qkv|q_linear|kv_linear|fc1|t_block|film|x_embedder)/kernel$", P("fsdp", None)),
     (r"/(proj|fc2|skip|linear|lift/\d+|mlp_\d)/kernel$", P(None, "fsdp")),
     (r"/(words|y_embedding)$|^y_embedding$", P(None, "fsdp")),
@@ -43,14 +46,18 @@ def partition(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
     """Where a parameter lies, by the first rule of `RULES` that its path matches.
 
     Raises:
-      ValueError: no rule matches, or a split axis does not divide.
+      UserError: a split axis does not divide.
+      ValueError: no rule matches.
     """
     for pattern, spec in RULES:
         if re.search(pattern, path):
             full = P(*(None,) * (len(shape) - len(spec)), *spec)
             for size, axis in zip(shape, full, strict=True):
                 if axis is not None and size % mesh.shape[axis]:
-                    raise ValueError(f"{path} {shape}: {size} does not divide by {axis}")
+                    raise UserError(
+                        f"config.mesh.fsdp={mesh.shape[axis]}: does not divide the {size} of "
+                        f"{path} {shape}; choose a divisor or change config.model's widths"
+                    )
             return full
     raise ValueError(f"{path}: no rule of vidact.training.sharding.RULES matches")
 

@@ -1,0 +1,123 @@
+"""`python -m vidact.export`: a whole folder or none, and PyTorch agrees with JAX."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from tests.evaluation import tiny_run
+from vidact import export
+from vidact.errors import UserError
+from vidact.robot.policy import Policy
+
+torch.set_num_threads(1)  # at these sizes threads only wait for each other
+LINE = re.compile(r"^torch max diff video: (\d\.\de[-+]\d\d) actions: (\d\.\de[-+]\d\d)$", re.M)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return tiny_run.copy(tmp_path_factory, tmp_path_factory.mktemp("export"))
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "deep" / "exported"
+
+
+def run(workdir, target, *more):
+    export.main([f"--checkpoint={workdir}", f"--to={target}", *more])
+
+
+def test_a_robot_can_act_on_what_is_written(workdir, target, capsys):
+    run(workdir, target)
+    assert "exported step 0" in capsys.readouterr().out
+    policy = Policy.load(target)
+    height, width = policy.config.resolution
+    image = np.zeros((height, width, 3), np.uint8)
+    state = np.zeros(policy.config.model.state_dim, np.float32)
+    chunk = policy.act(image, state, "open the drawer", seed=0)
+    assert chunk.shape == (tiny_run.FRAMES - 1, policy.config.model.action_dim)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_verify_prints_the_differences(workdir, target, capsys):
+    run(workdir, target, "--verify")
+    told = capsys.readouterr()
+    found = LINE.search(told.out)
+    assert max(float(found[1]), float(found[2])) <= 1e-3
+    assert "random frames" not in told.err
+
+
+def test_what_differs_is_not_written_even_without_a_data_set(workdir, target, monkeypatch, capsys):
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(SystemExit) as ended:
+        run(workdir, target, "--verify", "--config.data.root=/nowhere")
+    assert ended.value.code == 1
+    told = capsys.readouterr()
+    assert LINE.search(told.out)
+    assert "config.data.root='/nowhere': not there; verifying on random frames" in told.err
+    assert "nothing was written" in told.err
+    assert not list(target.parent.iterdir())
+
+
+def test_only_an_earlier_export_is_replaced_and_only_if_asked(workdir, target):
+    run(workdir, target)
+    before = (target / export.CONFIG).read_bytes()
+    with pytest.raises(UserError, match="exists; choose another --to, or --overwrite"):
+        run(workdir, target)
+    (target / export.CONFIG).write_text("{}")
+    run(workdir, target, "--overwrite")
+    assert (target / export.CONFIG).read_bytes() == before
+    assert Policy.load(target).config.source_step == 0
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="is no earlier export"):
+        run(workdir, target, "--overwrite")
+    assert (target / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_in_the_way_is_left_alone(workdir, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="is no earlier export"):
+        run(workdir, tmp_path / "file", "--overwrite")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--step=7"], "no checkpoint of step 7"),
+        (["--config.model.depth=9"], r"config\.model\.depth .* belongs to the checkpoint"),
+        (["--config.data.rot=x"], "rot"),
+        (["--verfy"], "--verfy: unknown argument"),
+    ],
+)
+def test_a_mistake_is_named_and_writes_nothing(workdir, target, arguments, message):
+    with pytest.raises(UserError, match=message):
+        run(workdir, target, *arguments)
+    assert not target.exists()
+    assert not target.parent.exists() or not list(target.parent.iterdir())
+
+
+def test_a_missing_work_directory_is_named(target, tmp_path):
+    with pytest.raises(UserError, match=r"nothing.*no such file"):
+        run(tmp_path / "nothing", target)
+
+
+def test_a_damaged_codec_is_named(workdir, target, tmp_path):
+    copy = shutil.copytree(workdir, tmp_path / "copy")
+    (copy / "assets/video_codec.safetensors").write_bytes(b"no such thing")
+    with pytest.raises(UserError, match=r"video_codec\.safetensors: not a video codec"):
+        run(copy, target)
+    assert not target.exists()
+
+
+def test_help_shows_examples(capsys):
+    with pytest.raises(SystemExit) as ended:
+        export.main(["--help"])
+    assert ended.value.code == 0
+    assert "python -m vidact.export --checkpoint RUN --to exported --verify" in (
+        capsys.readouterr().out
+    )
