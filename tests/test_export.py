@@ -101,6 +101,12 @@ def test_a_mistake_is_named_and_writes_nothing(workdir, target, arguments, messa
     assert not target.parent.exists() or not list(target.parent.iterdir())
 
 
+def test_a_place_that_cannot_be_written_is_named(workdir, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"file/exported: .*; choose another --to"):
+        run(workdir, tmp_path / "file" / "exported")
+
+
 def test_a_missing_work_directory_is_named(target, tmp_path):
     with pytest.raises(UserError, match=r"nothing.*no such file"):
         run(tmp_path / "nothing", target)

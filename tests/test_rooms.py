@@ -25,7 +25,7 @@ KNOWS = {
     "processes": {"errors"},
     "encoders": MODEL_SIDE,
     "models": MODEL_SIDE,
-    "training": MODEL_SIDE | {"models", "encoders", "data_pipelines", "command"},
+    "training": MODEL_SIDE | {"models", "encoders", "data_pipelines", "command", "vidact"},
     "evaluation": MODEL_SIDE
     | {"models", "encoders", "data_pipelines", "command", "training", "simulators"},
     "interop": MODEL_SIDE | {"models", "encoders", "training"},

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
     target = pathlib.Path(options.to).absolute()
     check_target(target, options.overwrite)
     run = _load(options, overrides)
-    with _whole(target) as folder:
+    with _whole(target, options.overwrite) as folder:
         write(run, folder)
         differences = verify(run, folder) if options.verify else None
         if differences and max(differences) > TOLERANCE:
@@ -194,20 +194,26 @@ def _load(options: argparse.Namespace, overrides: list[str]):
 
 
 @contextlib.contextmanager
-def _whole(target: pathlib.Path) -> Iterator[pathlib.Path]:
+def _whole(target: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path]:
     """A folder that takes the place of `target` if nothing goes wrong, else goes away."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     earlier = target.with_name(f".{target.name}.earlier-{os.getpid()}")
-    partial.mkdir()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+    except OSError as error:
+        raise UserError(f"{target}: {error.strerror}; choose another --to") from error
     try:
         yield partial
+        check_target(target, overwrite)  # again, since writing took a while
         if target.exists():
             target.rename(earlier)
         partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(earlier, ignore_errors=True)
+    finally:
+        if earlier.exists() and not target.exists():
+            earlier.rename(target)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 if __name__ == "__main__":

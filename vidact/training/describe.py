@@ -84,8 +84,9 @@ def _measure(config: ml_collections.ConfigDict, plan: state.Blueprint) -> tuple[
         jax.block_until_ready(compiled(*args))
         times.append(time.perf_counter() - begin)
     loops = config.model.depth / min(config.model.unroll, config.model.depth)
-    flops = float(compiled.cost_analysis()["flops"]) * loops
-    return flops, float(np.median(times)), compiled.memory_analysis().temp_size_in_bytes
+    cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    assert cost is not None and memory is not None, "the backend reports neither FLOPs nor memory"
+    return float(cost["flops"]) * loops, float(np.median(times)), memory.temp_size_in_bytes
 
 
 def example_batch(config: ml_collections.ConfigDict) -> Batch:
