@@ -40,6 +40,7 @@ def test_a_robot_can_act_on_what_is_written(workdir, target, capsys):
     chunk = policy.act(image, state, "open the drawer", seed=0)
     assert chunk.shape == (tiny_run.FRAMES - 1, policy.config.model.action_dim)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert len({path.stat().st_mode for path in target.iterdir()}) == 1
 
 
 def test_verify_prints_the_differences(workdir, target, capsys):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -52,7 +53,7 @@ def expected(images, states, noise, steps):
     normalised = actions.normalise(states, statistics["state"], method)
     fps = np.full(len(images), run.config.data.fps, np.float32)
     observation = encode.observation(run.codec, images, normalised, words, mask, fps)
-    start = Chunk(*(x.numpy() for x in noise))
+    start = Chunk(*(jnp.asarray(x.numpy()) for x in noise))
     request = SampleRequest(mode="policy", steps=steps, actions=8)
     with jax.default_matmul_precision("highest"):
         denoise = jax.jit(

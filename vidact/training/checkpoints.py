@@ -18,9 +18,10 @@ def open_manager(
     workdir: pathlib.Path, *, keep: int = 2, every: int = 1, read_only: bool = False
 ) -> ocp.CheckpointManager:
     """A manager over workdir/checkpoints; half-written checkpoints are never listed."""
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep, save_interval_steps=every, create=not read_only, read_only=read_only
-    )
+    if read_only:  # Orbax warns about any other values
+        options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0, create=False)
+    else:
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, save_interval_steps=every)
     return ocp.CheckpointManager((workdir / FOLDER).absolute(), options=options)
 
 

@@ -1,0 +1,68 @@
+"""Eight devices compute what one does, and every parameter has its place on the mesh."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from configs import base, metaworld
+from tests import tiny
+from vidact.encoders.encode import encode
+from vidact.models import registry
+from vidact.training import feed, loop, sharding, state, step
+
+WEIGHTS = {"video": 1.0, "action": 1.0}
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+    config = tiny.config(tiny.write_data(tmp_path_factory.mktemp("devices")))
+    train, _ = loop.open_data(config)
+    make = registry.maker(config)
+    plan = state.blueprint(make)
+    parameters = jax.device_get(jax.jit(lambda: state.parameters(make()))())
+    rng = np.random.default_rng(0)  # zero-initialised parts would hide a wrong gradient
+    noisy = {k: v + rng.normal(0, 0.02, v.shape).astype(v.dtype) for k, v in parameters.items()}
+    return plan, noisy, loop.fit_codec(config.encoder, train), train.batch_at(0)
+
+
+def gradients(pieces, data: int, fsdp: int):
+    plan, parameters, codec, batch = pieces
+    devices = np.array(jax.devices()[: data * fsdp]).reshape(data, fsdp)
+    mesh = jax.sharding.Mesh(devices, sharding.AXES)
+    layout = sharding.parameter_shardings(plan.shapes, mesh)
+
+    def compute(parameters, batch):
+        key = jax.random.key(0)
+        return step.gradients(plan, parameters, {}, encode(codec, batch), key, WEIGHTS)
+
+    with jax.default_matmul_precision("highest"):
+        compiled = jax.jit(compute, out_shardings=(None, layout))
+        (loss, _), found = compiled(
+            jax.device_put(parameters, layout), feed.to_devices(batch, mesh)
+        )
+    return float(loss), jax.device_get(found)
+
+
+def test_eight_devices_give_the_loss_and_gradients_of_one(pieces):
+    loss, expected = gradients(pieces, 1, 1)
+    largest = max(np.abs(value).max() for value in expected.values())
+    for data, fsdp in ((8, 1), (2, 4)):
+        other, found = gradients(pieces, data, fsdp)
+        assert abs(other - loss) <= 1e-5 * abs(loss)
+        worst = max(np.abs(found[name] - expected[name]).max() for name in expected)
+        assert worst <= 1e-5 * largest, f"{data}x{fsdp}: {worst / largest}"
+
+
+@pytest.mark.parametrize("module", [base, metaworld])
+def test_every_parameter_matches_a_rule_and_every_rule_a_parameter(module):
+    shapes = state.blueprint(registry.maker(module.get_config())).shapes
+    mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(4, 2), sharding.AXES)
+    specs = {name: sharding.partition(name, v.shape, mesh) for name, v in shapes.items()}
+    for pattern, _ in sharding.RULES:
+        assert any(re.search(pattern, name) for name in shapes), pattern
+    kept_whole = sum(
+        np.prod(shapes[n].shape) for n, spec in specs.items() if "fsdp" not in tuple(spec)
+    )
+    assert kept_whole < 0.03 * sum(np.prod(v.shape) for v in shapes.values())
