@@ -9,8 +9,10 @@ import pytest
 from flax import nnx
 
 from vidact.inputs import Chunk, Inputs, SampleRequest, observe
+from vidact.models.covar import bridge
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.model import CoVAR
+from vidact.processes import joint_time
 
 SIZES = CoVARConfig(
     depth=2, video_width=16, video_heads=2, action_width=16, action_heads=2, bridge_width=16,
@@ -19,17 +21,23 @@ SIZES = CoVARConfig(
 )  # fmt: skip
 
 
-def make(config: CoVARConfig = SIZES, noise: float = 0.0) -> CoVAR:
-    model = nnx.jit(lambda: CoVAR(config, rngs=nnx.Rngs(params=0)))()
-    graphdef, leaves = nnx.split(model)
-    rng = np.random.default_rng(1)
-    moved = jax.tree.map(lambda x: x + jnp.asarray(rng.normal(0, noise, x.shape), x.dtype), leaves)
-    return nnx.merge(graphdef, moved)
+def blank(config: CoVARConfig):
+    """The model's structure and its parameters' shapes; nothing is computed."""
+    return nnx.split(nnx.eval_shape(lambda: CoVAR(config, rngs=nnx.Rngs(params=0))))
 
 
 @pytest.fixture(scope="module")
-def model() -> CoVAR:
-    return make(noise=0.05)
+def leaves():
+    """Parameters that are nowhere zero, and no two alike."""
+    rng = np.random.default_rng(1)
+    return jax.tree.map(
+        lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), x.dtype), blank(SIZES)[1]
+    )
+
+
+@pytest.fixture(scope="module")
+def model(leaves) -> CoVAR:
+    return nnx.merge(blank(SIZES)[0], leaves)
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +54,114 @@ def inputs() -> Inputs:
     )  # fmt: skip
 
 
-def losses(model: CoVAR, inputs: Inputs) -> dict[str, np.ndarray]:
+@pytest.fixture(scope="module")
+def noise(inputs) -> Chunk:
+    rng = np.random.default_rng(2)
+    normal = lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32)  # noqa: E731
+    return Chunk(latents=normal(inputs.latents), actions=normal(inputs.actions))
+
+
+def run(model: CoVAR, function, *args):
+    """function(model, *args), compiled."""
     graphdef, leaves = nnx.split(model)
-    run = jax.jit(lambda s, i: nnx.merge(graphdef, s).loss(i, jax.random.key(3)))
-    return {name: np.asarray(value) for name, (value, _) in run(leaves, inputs).items()}
+    return jax.jit(lambda s, *args: function(nnx.merge(graphdef, s), *args))(leaves, *args)
 
 
-def test_an_untouched_bridge_leaves_the_video_stream_alone(inputs):
-    model, masks = make(), (jnp.ones((3, 3), bool), jnp.ones((3, 5), bool))
-    t = jnp.full((3, 3), 0.4)
+def losses(model: CoVAR, inputs: Inputs) -> dict[str, np.ndarray]:
+    found = run(model, lambda m, i: m.loss(i, jax.random.key(3)), inputs)
+    return {name: np.asarray(value) for name, (value, _) in found.items()}
+
+
+def velocities(model: CoVAR, inputs: Inputs):
+    """Of both modalities, at one time for each frame and action."""
+    t = jnp.linspace(0.1, 0.9, 9).reshape(3, 3)
     text = model.encode_text(inputs.text, inputs.text_mask)
-    joint, _ = model.velocities(
-        inputs.latents, inputs.actions, t, jnp.full((3, 5), 0.7), observe(inputs), text, *masks
-    )
-    alone = model.video(inputs.latents, t, text, inputs.text_mask, inputs.fps)
+    return model.velocities(
+        inputs.latents, inputs.actions, t, jnp.full((3, 5), 0.7), observe(inputs), text,
+        inputs.latent_mask, inputs.action_mask.any(-1),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def look(model):
+    """`velocities` of the model, compiled once."""
+    graphdef, leaves = nnx.split(model)
+    compiled = jax.jit(lambda s, i: velocities(nnx.merge(graphdef, s), i))
+    return lambda inputs: jax.device_get(compiled(leaves, inputs))
+
+
+def test_an_untouched_bridge_leaves_the_video_stream_alone(model, inputs):
+    fresh = bridge.Bridge(SIZES, rngs=nnx.Rngs(0))
+    for side in (fresh.video, fresh.action):
+        assert not side.proj.kernel[...].any() and not side.proj.bias[...].any()
+    untouched = nnx.clone(model)
+    for side in (untouched.bridges.video, untouched.bridges.action):
+        side.proj.kernel[...] = jnp.zeros_like(side.proj.kernel[...])
+        side.proj.bias[...] = jnp.zeros_like(side.proj.bias[...])
+
+    def both(model, inputs):
+        text = model.encode_text(inputs.text, inputs.text_mask)
+        t = jnp.linspace(0.1, 0.9, 9).reshape(3, 3)
+        alone = model.video(inputs.latents, t, text, inputs.text_mask, inputs.fps)
+        return alone, velocities(model, inputs)[0]
+
+    alone, joint = run(untouched, both, inputs)
     np.testing.assert_allclose(joint, alone, atol=1e-6)
+    assert np.abs(run(model, both, inputs)[1] - joint).max() > 1e-2
+
+
+def test_shapes_and_types_of_both_precisions(inputs):
+    for dtype in ("float32", "bfloat16"):
+        graphdef, shapes = blank(dataclasses.replace(SIZES, dtype=dtype))
+        seen, cost = jax.eval_shape(
+            lambda s, i, g=graphdef: (
+                velocities(nnx.merge(g, s), i),
+                nnx.merge(g, s).loss(i, jax.random.key(0)),
+            ),
+            shapes,
+            inputs,
+        )
+        assert [x.shape for x in seen] == [(3, 3, 4, 4, 3), (3, 5, 2)]
+        assert {x.dtype for x in seen} == {jnp.dtype(dtype)}
+        assert {x.dtype for x in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
+        assert {(x.shape, str(x.dtype)) for x in jax.tree.leaves(cost)} == {((3,), "float32")}
+
+
+def test_masked_keys_are_not_seen(look, inputs):
+    masked = dataclasses.replace(
+        inputs,
+        latent_mask=inputs.latent_mask.at[:, 2].set(False),
+        action_mask=inputs.action_mask.at[:, 3:].set(False),
+        text_mask=inputs.text_mask.at[:, 2:].set(False),
+    )
+    other = dataclasses.replace(
+        masked,
+        latents=masked.latents.at[:, 2].add(3.0),
+        actions=masked.actions.at[:, 3:].add(3.0),
+        text=masked.text.at[:, 2:].set(1),
+    )
+    before, after = look(masked), look(other)
+    np.testing.assert_array_equal(before[0][:, :2], after[0][:, :2])
+    np.testing.assert_array_equal(before[1][:, :3], after[1][:, :3])
+
+
+@pytest.mark.parametrize("name", ["latents", "actions", "state", "text", "fps"])
+def test_everything_else_is_seen_by_both_streams(look, inputs, name):
+    value = getattr(inputs, name)
+    first = (slice(None), 0) if value.ndim > 1 else slice(None)
+    changed = value.at[first].set(3) if name == "text" else value.at[first].add(1)
+    pairs = zip(look(inputs), look(dataclasses.replace(inputs, **{name: changed})), strict=True)
+    for before, after in pairs:
+        assert np.abs(before[:, 1:] - after[:, 1:]).max() > 1e-5
+
+
+def test_dropped_text_is_the_null_embedding(model, inputs):
+    drop = jnp.asarray([True, False, True])
+    kept = run(model, lambda m, i: m.encode_text(i.text, i.text_mask), inputs)
+    found = run(model, lambda m, i: m.encode_text(i.text, i.text_mask, drop), inputs)
+    np.testing.assert_allclose(found[1], kept[1], atol=1e-6)
+    np.testing.assert_array_equal(found[0], model.y_embedding[...])
+    np.testing.assert_array_equal(found[2], model.y_embedding[...])
 
 
 def test_padding_carries_no_loss_and_no_information(model, inputs):
@@ -71,37 +172,49 @@ def test_padding_carries_no_loss_and_no_information(model, inputs):
         padded, latents=padded.latents.at[0, 2].add(5.0), actions=padded.actions.at[0, 3:].add(5.0)
     )
     before, after, full = (losses(model, x) for x in (padded, other, inputs))
-    np.testing.assert_allclose(before["video"], after["video"], rtol=1e-5)
-    # The UNet's kernels reach over the last real action: only what lies under the mask is lost.
-    np.testing.assert_allclose(before["action"][1:], after["action"][1:], rtol=1e-5)
+    for name in ("video", "action"):  # not even the UNet's kernels carry padding to its neighbours
+        np.testing.assert_array_equal(before[name], after[name])
     assert not np.allclose(full["video"][0], before["video"][0])
 
 
-@pytest.mark.parametrize("mode", ["joint", "policy", "video", "forward", "inverse"])
-def test_modes_keep_what_they_are_given(model, inputs, mode):
-    rng = np.random.default_rng(2)
-    noise = Chunk(
-        latents=jnp.asarray(rng.normal(size=(3, 3, 4, 4, 3)), jnp.float32),
-        actions=jnp.asarray(rng.normal(size=(3, 5, 2)), jnp.float32),
-    )
+@pytest.mark.parametrize("mode", joint_time.MODES)
+def test_modes_keep_what_they_are_given(model, inputs, noise, mode):
     request = SampleRequest(mode=mode, latents=3, actions=5, steps=2)
-    graphdef, leaves = nnx.split(model)
-    run = jax.jit(lambda s, o, n: nnx.merge(graphdef, s).denoise(o, n, request))
-    found = run(leaves, observe(inputs), noise)
+    found = run(model, lambda m, o, n: m.denoise(o, n, request), observe(inputs), noise)
     np.testing.assert_array_equal(found.latents[:, 0], inputs.condition[:, 0])
-    pinned = {"policy": noise.latents, "inverse": inputs.latents}.get(mode)
-    same_video = pinned is not None and np.array_equal(found.latents[:, 1:], pinned[:, 1:])
-    assert same_video == (mode in ("policy", "inverse"))
-    pinned = {"video": noise.actions, "forward": inputs.actions}.get(mode)
-    assert (pinned is not None and np.array_equal(found.actions, pinned)) == (
-        mode in ("video", "forward")
-    )
+    pinned_video = {"policy": noise.latents, "inverse": inputs.latents}.get(mode)
+    pinned_actions = {"video": noise.actions, "forward": inputs.actions}.get(mode)
+    if pinned_video is None:
+        assert np.abs(found.latents - noise.latents)[:, 1:].min(axis=(2, 3, 4)).min() > 0
+    else:
+        np.testing.assert_array_equal(found.latents[:, 1:], pinned_video[:, 1:])
+    if pinned_actions is None:
+        assert np.abs(found.actions - noise.actions).min() > 0
+    else:
+        np.testing.assert_array_equal(found.actions, pinned_actions)
+
+
+@pytest.mark.parametrize(("mode", "field"), [("forward", "actions"), ("inverse", "latents")])
+def test_a_mode_without_what_it_needs_is_refused(model, inputs, noise, mode, field):
+    lacking = dataclasses.replace(observe(inputs), **{field: None})
+    with pytest.raises(ValueError, match=f"mode {mode} needs observation.{field}"):
+        model.denoise(lacking, noise, SampleRequest(mode=mode, latents=3, actions=5))
+
+
+def test_guidance_of_one_is_no_guidance(model, inputs, noise):
+    def sample(**scales):
+        request = SampleRequest(latents=3, actions=5, steps=1, **scales)
+        return run(model, lambda m, o, n: m.denoise(o, n, request), observe(inputs), noise)
+
+    plain, video, actions = sample(), sample(video_guidance=3.0), sample(action_guidance=3.0)
+    np.testing.assert_allclose(actions.latents, plain.latents, atol=1e-4)
+    np.testing.assert_allclose(video.actions, plain.actions, atol=1e-4)
+    assert np.abs(video.latents - plain.latents).max() > 1e-2
+    assert np.abs(actions.actions - plain.actions).max() > 1e-2
 
 
 @pytest.mark.parametrize("changes", [{"remat": "full"}, {"remat": "dots"}, {"unroll": 2}])
-def test_remat_and_unrolling_change_nothing(model, inputs, changes):
-    graphdef, leaves = nnx.split(model)
-    other = make(dataclasses.replace(SIZES, **changes))
-    nnx.update(other, leaves)
-    for name, value in losses(model, inputs).items():
-        np.testing.assert_allclose(losses(other, inputs)[name], value, rtol=1e-5)
+def test_remat_and_unrolling_change_nothing(leaves, look, inputs, changes):
+    other = nnx.merge(blank(dataclasses.replace(SIZES, **changes))[0], leaves)
+    for found, expected in zip(run(other, velocities, inputs), look(inputs), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

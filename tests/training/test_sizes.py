@@ -4,7 +4,7 @@ import pytest
 
 from tests import tiny
 from vidact.errors import UserError
-from vidact.training import loop
+from vidact.training import checks, loop
 
 
 @pytest.mark.parametrize(
@@ -15,11 +15,17 @@ from vidact.training import loop
         ({"data__frames": 7}, "config.data.frames=7"),
         ({"data__resolution": (18, 16)}, "config.data.resolution"),
         ({"model__latent_frames": 2}, "config.model.latent_frames=2"),
+        ({"model__max_words": 3}, "config.model.max_words=3"),
+        ({"encoder__channels": 49, "model__latent_channels": 49}, "config.encoder.channels=49"),
+        (
+            {"model__bridge_heads": 3},
+            "config.model.bridge_width=32: .*bridge_heads=3",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_named(tmp_path, changes, named):
     with pytest.raises(UserError, match=named.replace("(", r"\(")) as error:
-        loop.check_sizes(tiny.config(tmp_path, **changes))
+        checks.check_sizes(tiny.config(tmp_path, **changes))
     assert "\n" not in str(error.value)
 
 
@@ -27,5 +33,24 @@ def test_parts_that_do_not_fit_are_named(tmp_path, changes, named):
 def test_widths_of_the_data_are_named(tmp_path, key):
     config = tiny.config(tiny.write_data(tmp_path), **{f"model__{key}": 7})
     with pytest.raises(UserError, match=rf"config\.model\.{key}=7: .*squares.* has"):
+        loop.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_the_devices_cannot_share_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"config\.train\.batch_size=6: .* 8 devices"):
+        loop.run(tiny.config(tmp_path, train__batch_size=6), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("data", "fsdp"), [(3, 1), (-1, 5)])
+def test_a_mesh_of_another_size_is_named(tmp_path, data, fsdp):
+    with pytest.raises(UserError, match=r"config\.mesh: .* is not 8 devices"):
+        loop.run(tiny.config(tmp_path, mesh__data=data, mesh__fsdp=fsdp), tmp_path / "run")
+
+
+def test_widths_that_the_mesh_cannot_split_are_named(tmp_path):
+    config = tiny.config(tiny.write_data(tmp_path), mesh__fsdp=8, model__text_width=36)
+    with pytest.raises(UserError, match=r"config\.mesh\.fsdp=8: does not divide the 36 of"):
         loop.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -11,7 +11,7 @@ import numpy as np
 from vidact.batch import Batch
 from vidact.encoders.video.linear import LinearCodec
 from vidact.models import registry
-from vidact.training import loop, sharding, state, step
+from vidact.training import checks, loop, sharding, state, step
 from vidact.training.optimizer import make_optimizer
 
 # Dense bfloat16 peak in TFLOP/s, from the makers' data sheets: RTX 4090, L40S (362 with 48 GB;
@@ -26,7 +26,11 @@ def describe(config: ml_collections.ConfigDict) -> None:
 
     Memory is exact for the state; for activations it is the compiled program's temporary buffer
     on this machine. The time here is measured; the GPUs' is FLOPs over half of their peak.
+
+    Raises:
+      UserError: the configuration's sizes do not fit each other.
     """
+    checks.check_sizes(config)
     plan = state.blueprint(registry.maker(config))
     print(parameter_line(plan.shapes))
     trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze)

@@ -21,7 +21,7 @@ from vidact.batch import Batch
 from vidact.encoders.video import linear
 from vidact.errors import UserError
 from vidact.models import registry
-from vidact.training import checkpoints, feed, logs, runs, sharding, state, step
+from vidact.training import checkpoints, checks, feed, logs, runs, sharding, state, step
 from vidact.training.optimizer import make_optimizer
 
 # What may change when a run is continued: how long and how often, not what is learned.
@@ -83,20 +83,25 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Trainer:
-    """Opens the data, fits or reads the codec, and builds a sharded state."""
-    check_sizes(config)
-    train, held_out = open_data(config)
-    check_data(config, train)
+    """Opens the data, builds a sharded state, and fits or reads the codec.
+
+    Raises:
+      UserError: the data cannot be read or sizes do not fit; nothing has been written then.
+    """
+    checks.check_sizes(config)
     mesh = sharding.make_mesh(config.mesh)
+    sharding.check_batch(config.train.batch_size, mesh)
+    train, held_out = open_data(config)
+    checks.check_data(config, train.source.name, train.statistics)
     make = registry.maker(config)
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     plan = state.blueprint(make)
-    if (workdir / runs.CODEC).is_file():
+    fresh, layout = create_state(make, plan, config, optimizer, mesh)
+    if (workdir / runs.CONFIG).is_file():  # written last: the other assets are there too
         codec = linear.load(workdir / runs.CODEC)
     else:
         codec = fit_codec(config.encoder, train)
         runs.write_assets(workdir, config, codec, train.statistics)
-    fresh, layout = create_state(make, plan, config, optimizer, mesh)
     update = step.make_step(
         plan,
         optimizer,
@@ -116,48 +121,6 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Trainer
         update=jax.jit(update, donate_argnums=0, out_shardings=(layout, None)),
         evaluate=jax.jit(step.make_evaluation(plan)),
     )
-
-
-def check_sizes(config: ml_collections.ConfigDict) -> None:
-    """Refuses a configuration whose parts do not fit each other.
-
-    Raises:
-      UserError: names both keys.
-    """
-    data, encoder, model = config.data, config.encoder, config.model
-    for (left, a), (right, b) in (
-        (("model.latent_channels", model.latent_channels), ("encoder.channels", encoder.channels)),
-        (("model.latent_frames", model.latent_frames), ("encoder.frames", encoder.frames)),
-        (("model.vocabulary", model.vocabulary), ("data.vocabulary", data.vocabulary)),
-        (("model.max_words", model.max_words), ("data.max_words", data.max_words)),
-    ):
-        if a != b:
-            raise UserError(f"config.{left}={a}: differs from config.{right}={b}; make them equal")
-    if (data.frames - 1) % encoder.frames:
-        raise UserError(
-            f"config.data.frames={data.frames}: must be 1 + a multiple of "
-            f"config.encoder.frames={encoder.frames}"
-        )
-    if any(side % encoder.patch for side in data.resolution):
-        raise UserError(
-            f"config.data.resolution={tuple(data.resolution)}: must be multiples of "
-            f"config.encoder.patch={encoder.patch}"
-        )
-
-
-def check_data(config: ml_collections.ConfigDict, train: pipeline.WindowDataset) -> None:
-    """Refuses a data set whose actions or states have another width than the model's.
-
-    Raises:
-      UserError: names the key and the width that it should have.
-    """
-    for name, statistics in train.statistics.items():
-        key, width = f"{name}_dim", len(statistics.mean)
-        if config.model[key] != width:
-            raise UserError(
-                f"config.model.{key}={config.model[key]}: {train.source.name} has {width} "
-                f"dimensions; set config.model.{key}={width}"
-            )
 
 
 def open_data(

@@ -46,12 +46,15 @@ def read_config(workdir: str | pathlib.Path) -> ml_collections.ConfigDict:
     """The configuration that a work directory was trained with.
 
     Raises:
-      UserError: there is no such work directory.
+      UserError: there is no such work directory, or the file is damaged.
     """
     path = pathlib.Path(workdir) / CONFIG
     if not path.is_file():
         raise UserError(f"{path}: no such file; give the work directory of a training run")
-    return ml_collections.ConfigDict(json.loads(path.read_text()))
+    try:
+        return ml_collections.ConfigDict(json.loads(path.read_text()))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a configuration ({error}); restore or train again") from error
 
 
 def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:

@@ -42,6 +42,19 @@ def make_mesh(config: ml_collections.ConfigDict) -> Mesh:
     return jax.make_mesh((data, config.fsdp), AXES, axis_types=(AxisType.Auto,) * 2)
 
 
+def check_batch(batch_size: int, mesh: Mesh) -> None:
+    """Refuses a batch that the mesh cannot divide.
+
+    Raises:
+      UserError: always then.
+    """
+    if batch_size < 1 or batch_size % mesh.size:
+        raise UserError(
+            f"config.train.batch_size={batch_size}: not a positive multiple of the {mesh.size} "
+            "devices; change it"
+        )
+
+
 def partition(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
     """Where a parameter lies, by the first rule of `RULES` that its path matches.
 

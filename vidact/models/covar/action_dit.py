@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.video_dit import TimeEmbedder
@@ -57,7 +57,11 @@ class ActionDiT(nnx.Module):
         return rope.rotation(jnp.arange(count + 1, dtype=jnp.float32), head_dim)
 
     def decode(
-        self, x: Float[Array, "b m 1 c"], embedded: Float[Array, "b m c"]
+        self, x: Float[Array, "b m 1 c"], embedded: Float[Array, "b m c"], mask: Bool[Array, "b n"]
     ) -> Float[Array, "b n a"]:
-        """Velocity of the actions; the UNet sees the action tokens, FiLM their time."""
-        return self.decoder(x[:, 1:, 0], embedded[:, 1:])
+        """Velocity of the actions; the UNet sees the action tokens, FiLM their time.
+
+        Tokens of padding (mask False) are blanked: a convolution would carry them to neighbours.
+        """
+        tokens = jnp.where(mask[:, :, None], x[:, 1:, 0], 0)
+        return self.decoder(tokens, embedded[:, 1:])

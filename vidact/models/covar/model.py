@@ -91,7 +91,7 @@ class CoVAR(nnx.Module):
         stacks = (video.spatial_blocks, video.temporal_blocks, action.blocks, self.bridges)
         x, a = layers.scan(body, (x, a), stacks, remat=config.remat, unroll=config.unroll)
         v_video = self.video.head(x, video_time, latents.shape)
-        return v_video, self.action.decode(a, action_time)
+        return v_video, self.action.decode(a, action_time, action_mask)
 
     def loss(self, inputs: Inputs, key: Array, t: Float[Array, "b 2"] | None = None) -> Losses:
         """Velocity regression of both modalities (CoVAR section 3; specs/opensora.md 4).
