@@ -66,7 +66,7 @@ def get_config() -> ml_collections.ConfigDict:
             learning_rate=1e-3,
             warmup=100,
             schedule="cosine",
-            final=0.02,
+            final=0.25,
             clip=1.0,
             b1=0.9,
             b2=0.99,
@@ -76,7 +76,7 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.train = ml_collections.ConfigDict(
         dict(
-            steps=2400,
+            steps=1800,
             batch_size=32,
             loss_weights=dict(video=1.0, action=1.0),
             ema=0.995,

@@ -10,7 +10,7 @@ Each control is trained for the same number of steps on the same data:
               stream only encodes the first frame for the actions
   no text     every instruction is empty
 Then n = 50 fresh starts a task, which no other measurement uses. Prints one line per training and
-writes results.json. On two cores a training of 2,200 steps takes about 8 minutes.
+writes results.json. On two cores a training of 1,800 steps takes about 8 minutes.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/does_it_look"))
-    parser.add_argument("--steps", type=int, default=2200)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--episodes", type=int, default=200, help="demonstrations per task")
     parser.add_argument("--rollouts", type=int, default=50, help="fresh starts per task")
     parser.add_argument("--starts", default="wide,stock")
