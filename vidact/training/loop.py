@@ -101,7 +101,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Trainer
         codec = linear.load(workdir / runs.CODEC)
     else:
         codec = fit_codec(config.encoder, train)
-        runs.write_assets(workdir, config, codec, train.statistics)
+    runs.write_assets(workdir, config, codec, train.statistics)
     update = step.make_step(
         plan,
         optimizer,
