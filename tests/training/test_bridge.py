@@ -58,16 +58,17 @@ def fall(settings, workdir: pathlib.Path) -> float:
     trainer = loop.prepare(settings, workdir)
     batch = feed.to_devices(trainer.train.batch_at(0), trainer.mesh)
 
-    def fixed(state):
-        model = trainer.blueprint.assemble({**state.params, **state.frozen})
-        inputs, total = encode(trainer.codec, batch), 0.0
-        for pair in range(10):
-            t = jnp.full((settings.train.batch_size, 2), (pair + 0.5) / 10)
-            losses = model.loss(inputs, jax.random.key(pair), t=t)
-            total += step.total_loss(losses, {"video": 1.0, "action": 1.0})[0]
-        return total
+    @jax.jit
+    def loss(params, batch, codec, t, seed):
+        model = trainer.blueprint.assemble(params)
+        times = jnp.full((settings.train.batch_size, 2), t)
+        losses = model.loss(encode(codec, batch), jax.random.key(seed), t=times)
+        return step.total_loss(losses, {"video": 1.0, "action": 1.0})[0]
 
-    measure = jax.jit(fixed)
+    def measure(now):
+        params = {**now.params, **now.frozen}
+        return sum(loss(params, batch, trainer.codec, (i + 0.5) / 10, i) for i in range(10))
+
     before = float(measure(trainer.state))
     for number in range(30):
         data = feed.to_devices(trainer.train.batch_at(number), trainer.mesh)

@@ -1,0 +1,131 @@
+"""One step: padding, the average, frozen parameters, and nothing but (state, batch, seed)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import tiny
+from vidact.models import registry
+from vidact.training import loop, optimizer, state, step
+
+FREEZE = (r"^text_encoder/", r"positions$", r"^video/time/")
+EMA = 0.9
+WEIGHTS = {"video": 0.5, "action": 2.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A compiled step on one device, what it starts from and a batch with padding."""
+
+    plan: state.Blueprint
+    first: state.TrainState
+    batch: dict[str, np.ndarray]
+    codec: object
+    update: object
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory) -> Setup:
+    data = tiny.write_data(tmp_path_factory.mktemp("step"))
+    config = tiny.config(data, model__decoder_channels=(32,), data__frames=9)
+    config.optimizer.warmup = 0
+    train, _ = loop.open_data(config)
+    make = registry.maker(config)
+    plan = state.blueprint(make)
+    change = optimizer.make_optimizer(config.optimizer, 10)
+    first = jax.jit(lambda: state.create(make, FREEZE, change))()
+    update = step.make_step(plan, change, seed=3, weights=WEIGHTS, ema_decay=EMA)
+    codec = loop.fit_codec(config.encoder, train)
+    # The last windows of the last episode run over its end.
+    batch = train.load(np.arange(len(train) - 8, len(train))).as_dict()
+    return Setup(plan, first, batch, codec, jax.jit(update))
+
+
+@pytest.fixture(scope="module")
+def second(setup) -> tuple[state.TrainState, dict]:
+    return setup.update(setup.first, setup.batch, setup.codec)
+
+
+def same(left, right) -> bool:
+    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_padding_carries_no_loss(setup, second):
+    batch = {name: value.copy() for name, value in setup.batch.items()}
+    frames, actions = ~batch["frame_mask"], ~batch["action_mask"]
+    assert frames.any() and actions.any()
+    batch["video"][frames] = 255 - batch["video"][frames]
+    batch["actions"][actions] += 3
+    assert same(setup.update(setup.first, batch, setup.codec), second)
+    batch["video"][:, 1] = 255 - batch["video"][:, 1]
+    assert not same(setup.update(setup.first, batch, setup.codec)[1], second[1])
+
+
+def test_a_step_depends_on_nothing_but_its_arguments(setup, second):
+    assert same(setup.update(setup.first, setup.batch, setup.codec), second)
+    later = dataclasses.replace(setup.first, step=jnp.asarray(7, jnp.int32))
+    other, metrics = setup.update(later, setup.batch, setup.codec)
+    assert other.step == 8
+    assert metrics["loss"] != second[1]["loss"]  # other times and other noise
+
+
+@pytest.mark.parametrize(("count", "decay"), [(0, 0.1), (40, 41 / 50), (1000, EMA)])
+def test_the_average_follows_slowly(setup, count, decay):
+    start = dataclasses.replace(setup.first, step=jnp.asarray(count, jnp.int32))
+    moved, _ = setup.update(start, setup.batch, setup.codec)
+    for name, value in moved.ema.items():
+        expected = decay * setup.first.ema[name] + (1 - decay) * moved.params[name]
+        np.testing.assert_allclose(value, expected, atol=1e-6)
+    changed = [n for n, v in moved.params.items() if not np.array_equal(v, setup.first.params[n])]
+    assert len(changed) > 10
+
+
+def test_frozen_parameters_stay_and_cost_nothing(setup, second):
+    frozen = second[0].frozen
+    assert {name.split("/")[0] for name in frozen} == {"text_encoder", "video"}
+    assert same(frozen, setup.first.frozen)
+    assert not set(frozen) & set(second[0].params)
+    paths, _ = jax.tree.flatten_with_path(second[0].opt_state)
+    named = {key.key for path, _ in paths for key in path if hasattr(key, "key")}
+    assert named == set(second[0].params)
+    assert set(second[0].ema) == set(second[0].params)
+    whole = state.inference_parameters(second[0])
+    assert set(whole) == set(setup.plan.shapes)
+    assert whole["video/time/t_block/kernel"] is frozen["video/time/t_block/kernel"]
+
+
+def test_the_metrics_are_the_losses_and_their_weighted_sum(second):
+    metrics = second[1]
+    assert set(metrics) == {"loss", "loss/video", "loss/action", "gradient_norm"}
+    total = sum(WEIGHTS[name] * metrics[f"loss/{name}"] for name in WEIGHTS)
+    np.testing.assert_allclose(metrics["loss"], total, rtol=1e-6)
+    assert metrics["gradient_norm"] > 0
+
+
+def test_the_total_weighs_samples_by_what_is_real():
+    losses = {
+        "video": (jnp.asarray([1.0, 5.0]), jnp.asarray([1.0, 0.25])),
+        "action": (jnp.asarray([3.0, 7.0]), jnp.asarray([0.0, 0.0])),
+    }
+    total, metrics = step.total_loss(losses, {"video": 2.0, "action": 1.0})
+    np.testing.assert_allclose(metrics["loss/video"], (1 + 5 * 0.25) / 1.25)
+    assert metrics["loss/action"] == 0  # nothing is labelled: no division by zero
+    np.testing.assert_allclose(total, 2 * 2.25 / 1.25)
+
+
+def test_the_evaluation_loss_is_the_same_each_time(setup, second):
+    evaluate = jax.jit(step.make_evaluation(setup.plan))
+    t = jnp.full((8, 2), 0.3)
+    losses = [
+        evaluate(s, setup.batch, setup.codec, t, seed)
+        for s, seed in ((setup.first, 0), (second[0], 0), (setup.first, 0), (setup.first, 1))
+    ]
+    assert losses[0] == losses[2]
+    assert losses[0] != losses[3]
+    moved = dataclasses.replace(second[0], ema=setup.first.ema)
+    assert evaluate(moved, setup.batch, setup.codec, t, 0) == losses[0]  # of the average alone
+    assert losses[1] != losses[0]
