@@ -11,6 +11,8 @@ os.environ["XLA_FLAGS"] = (
     # Compiling is most of what these tests do; run times at their sizes do not matter.
     " --xla_backend_optimization_level=0"
 )
+# Several programs in flight on 8 virtual devices wait for each other's threads until XLA aborts.
+os.environ["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import jaxtyping

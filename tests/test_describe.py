@@ -1,0 +1,44 @@
+"""`--describe` counts the parts, and says what a step costs, without data."""
+
+import re
+
+import numpy as np
+import pytest
+
+from configs import base
+from tests import tiny
+from vidact import train
+from vidact.errors import UserError
+from vidact.models import registry
+from vidact.training import describe, state
+
+
+def test_the_quickstart_s_parts_add_up():
+    shapes = state.blueprint(registry.maker(base.get_config())).shapes
+    line = describe.parameter_line(shapes)
+    counts = {name: int(count) for name, count in re.findall(r"(\w+): (\d+)", line)}
+    assert line.startswith("parameters total: ")
+    assert set(counts) == {"total", "video", "action", "decoder", "bridge", "text"}
+    assert counts.pop("total") == sum(counts.values())
+    assert sum(counts.values()) == sum(np.prod(v.shape) for v in shapes.values())
+    assert counts["video"] > counts["action"] > counts["text"] > 0
+
+
+def test_the_command_says_what_a_step_costs(tmp_path, capsys):
+    changes = {**tiny.CHANGES, "model.decoder_channels": (32,)}
+    line = ["--config", str(tiny.ROOT / "configs/base.py"), "--describe"]
+    train.main(line + [f"--config.{key}={value}" for key, value in changes.items()])
+    printed = capsys.readouterr().out.splitlines()
+    assert [row.split(":")[0].split(" (")[0] for row in printed] == [
+        "parameters total", "state GB", "TFLOP per step", "this machine",
+        "24 GB", "48 GB", "80 GB",
+    ]  # fmt: skip
+    assert all("fits" in row for row in printed[4:])
+    assert not list(tmp_path.iterdir())
+
+
+def test_sizes_that_do_not_fit_are_named():
+    config = base.get_config()
+    config.data.frames = 8
+    with pytest.raises(UserError, match=r"config\.data\.frames=8"):
+        describe.describe(config)
