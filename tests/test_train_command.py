@@ -69,7 +69,7 @@ def test_a_folder_without_data(fails, tmp_path):
         ({"data__image_key": "observation/image_0"}, "observation/image_0"),
         ({"data__split": "val"}, "config.data.split"),
         ({"data__held_out": 2.0, "data__frames": 9}, "config.data.held_out=2.0"),
-        ({"data__normalisation": "none"}, "'none'"),
+        ({"data__normalisation": "none"}, "config.data.normalisation='none'"),
         ({"model__family": "gpt"}, "config.model.family='gpt'"),
         ({"model__remat": "half"}, "config.model.remat='half'"),
         ({"optimizer__schedule": "step"}, "config.optimizer.schedule='step'"),

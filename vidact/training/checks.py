@@ -4,18 +4,28 @@ from collections.abc import Mapping
 
 import ml_collections
 
-from vidact.actions import Statistics
+from vidact.actions import METHODS, Statistics
 from vidact.errors import UserError
 
+CHOICES = {
+    "model.remat": ("none", "dots", "full"),
+    "model.dtype": ("float32", "bfloat16"),
+    "data.normalisation": METHODS,
+}
 STREAMS = ("video", "action", "bridge")
 
 
 def check_sizes(config: ml_collections.ConfigDict) -> None:
-    """Refuses a configuration whose parts do not fit each other.
+    """Refuses a configuration with unknown choices or with parts that do not fit each other.
 
     Raises:
-      UserError: names both keys.
+      UserError: names the key, or both.
     """
+    for key, choices in CHOICES.items():
+        section, name = key.split(".")
+        if config[section][name] not in choices:
+            value = config[section][name]
+            raise UserError(f"config.{key}={value!r}: choose one of {', '.join(choices)}")
     data, encoder, model = config.data, config.encoder, config.model
     for (left, a), (right, b) in (
         (("model.latent_channels", model.latent_channels), ("encoder.channels", encoder.channels)),
