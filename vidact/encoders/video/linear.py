@@ -9,6 +9,7 @@ Latents are divided by each channel's standard deviation.
 import dataclasses
 import functools
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,8 @@ from jaxtyping import Array, Float, UInt8
 from vidact.errors import UserError
 
 AnyArray = Array | np.ndarray
+# An array, or in its place what JAX's tree functions put there: shapes, shardings, placeholders.
+Leaf = Any
 _ARRAYS = ("mean", "first_basis", "first_scale", "later_basis", "later_scale")
 
 
@@ -39,11 +42,11 @@ class LinearCodec:
       frames: pixel frames per later latent.
     """
 
-    mean: AnyArray
-    first_basis: AnyArray
-    first_scale: AnyArray
-    later_basis: AnyArray
-    later_scale: AnyArray
+    mean: Leaf
+    first_basis: Leaf
+    first_scale: Leaf
+    later_basis: Leaf
+    later_scale: Leaf
     patch: int
     frames: int
 
