@@ -9,6 +9,7 @@ import pytest
 
 from tests import tiny
 from vidact.models import registry
+from vidact.models.protocol import ModalityLoss
 from vidact.training import loop, optimizer, state, step
 
 FREEZE = (r"^text_encoder/", r"positions$", r"^video/time/")
@@ -100,21 +101,31 @@ def test_frozen_parameters_stay_and_cost_nothing(setup, second):
 
 def test_the_metrics_are_the_losses_and_their_weighted_sum(second):
     metrics = second[1]
-    assert set(metrics) == {"loss", "loss/video", "loss/action", "gradient_norm"}
+    assert set(metrics) == {"loss", "loss/video", "loss/action", "by_time", "gradient_norm"}
     total = sum(WEIGHTS[name] * metrics[f"loss/{name}"] for name in WEIGHTS)
     np.testing.assert_allclose(metrics["loss"], total, rtol=1e-6)
     assert metrics["gradient_norm"] > 0
+    for name, sums in metrics["by_time"].items():
+        error, weight = np.asarray(sums).sum(0)
+        np.testing.assert_allclose(error / weight, metrics[f"loss/{name}"], rtol=1e-6)
 
 
 def test_the_total_weighs_samples_by_what_is_real():
     losses = {
-        "video": (jnp.asarray([1.0, 5.0]), jnp.asarray([1.0, 0.25])),
-        "action": (jnp.asarray([3.0, 7.0]), jnp.asarray([0.0, 0.0])),
+        "video": ModalityLoss(*map(jnp.asarray, ([1.0, 5.0], [1.0, 0.25], [0.1, 0.2]))),
+        "action": ModalityLoss(*map(jnp.asarray, ([3.0, 7.0], [0.0, 0.0], [0.3, 1.0]))),
     }
     total, metrics = step.total_loss(losses, {"video": 2.0, "action": 1.0})
     np.testing.assert_allclose(metrics["loss/video"], (1 + 5 * 0.25) / 1.25)
     assert metrics["loss/action"] == 0  # nothing is labelled: no division by zero
     np.testing.assert_allclose(total, 2 * 2.25 / 1.25)
+
+
+def test_losses_are_added_up_in_ranges_of_time():
+    error, weight = [1.0, 5.0, 2.0, 3.0], [1.0, 0.25, 1.0, 0.5]
+    loss = ModalityLoss(*map(jnp.asarray, (error, weight, [0.0, 0.24, 0.5, 1.0])))
+    expected = [[2.25, 1.25], [0, 0], [2, 1], [1.5, 0.5]]
+    np.testing.assert_allclose(step.by_time({"video": loss})["video"], expected)
 
 
 def test_the_evaluation_loss_is_the_same_each_time(setup, second):

@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-import ml_collections
 import numpy as np
 from jaxtyping import Int
 
@@ -34,7 +33,7 @@ def open_run(checkpoint: str | pathlib.Path, step: int | None, overrides: Sequen
                 f"{argument}: fixed by the training; config.evaluate.*, config.data.root and "
                 "config.data.cache_mb can be changed"
             )
-    config = command.override(_with_tuples(runs.read_config(checkpoint)), overrides)
+    config = command.override(runs.read_config(checkpoint), overrides)
     for name in COUNTS:
         if config.evaluate[name] < 1:
             raise UserError(f"config.evaluate.{name}={config.evaluate[name]}: must be at least 1")
@@ -106,14 +105,3 @@ def task_of(episode: Episode) -> str | None:
 def dataset_name(root: str) -> str:
     """The data set's name: its folder is NAME/VERSION."""
     return rlds.find(root).parent.name
-
-
-def _with_tuples(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """JSON has no tuples; overrides know no lists."""
-
-    def convert(value):
-        if isinstance(value, dict):
-            return {name: convert(inner) for name, inner in value.items()}
-        return tuple(value) if isinstance(value, list) else value
-
-    return ml_collections.ConfigDict(convert(config.to_dict()))

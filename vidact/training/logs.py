@@ -9,6 +9,7 @@ import tensorboardX
 from tqdm import tqdm
 
 METRICS = "metrics.jsonl"
+DETAIL = "loss by time/"  # values too many for the line on the terminal
 
 
 class Logger:
@@ -19,12 +20,13 @@ class Logger:
         self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Logs scalars at a step; one line on the terminal."""
+        """Logs scalars at a step; one line on the terminal, without details."""
         self._lines.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
         self._board.flush()
-        tqdm.write(f"step {step} " + " ".join(f"{k}: {v:.4g}" for k, v in values.items()))
+        shown = [f"{k}: {v:.4g}" for k, v in values.items() if not k.startswith(DETAIL)]
+        tqdm.write(f"step {step} " + " ".join(shown))
 
     def close(self) -> None:
         """Flushes and closes the files."""

@@ -186,7 +186,7 @@ def _loop(trainer: Trainer, manager) -> None:
             if config.trace:
                 _trace(trainer.workdir, number, metrics, batch)
             if number % config.log_every == 0 or number == config.steps:
-                values = _mean(pending)
+                values = _summary(pending)
                 seconds = time.perf_counter() - clock
                 values |= {"seconds": seconds / len(pending), "data wait": waiting / seconds}
                 waiting, pending, clock = 0.0, [], time.perf_counter()
@@ -218,6 +218,19 @@ def evaluation_loss(trainer: Trainer) -> dict[str, float]:
         times = jnp.full((trainer.config.train.batch_size, 2), t)
         rows.append(trainer.evaluate(trainer.state, batch, trainer.codec, times, 0))
     return {f"held out {name}": value for name, value in _mean(rows).items()}
+
+
+def _summary(rows: list[step.Metrics]) -> dict[str, float]:
+    """Means over steps, and the losses by ranges of t that occurred."""
+    rows = jax.device_get(rows)
+    values = _mean([{k: v for k, v in row.items() if k != "by_time"} for row in rows])
+    for name in rows[0]["by_time"]:
+        totals = np.sum([row["by_time"][name] for row in rows], axis=0)
+        for i, (error, weight) in enumerate(totals):
+            if weight > 0:
+                low, high = i / len(totals), (i + 1) / len(totals)
+                values[f"{logs.DETAIL}{name}/t {low:.2f}-{high:.2f}"] = float(error / weight)
+    return values
 
 
 def _mean(rows: list[dict[str, jax.Array]]) -> dict[str, float]:

@@ -52,7 +52,7 @@ def read_config(workdir: str | pathlib.Path) -> ml_collections.ConfigDict:
     if not path.is_file():
         raise UserError(f"{path}: no such file; give the work directory of a training run")
     try:
-        return ml_collections.ConfigDict(json.loads(path.read_text()))
+        return ml_collections.ConfigDict(_with_tuples(json.loads(path.read_text())))
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: not a configuration ({error}); restore or train again") from error
 
@@ -110,6 +110,13 @@ def first_difference(a: dict[str, Any], b: dict[str, Any], prefix: str = "config
         elif json.dumps(left) != json.dumps(right):
             return f"{name} ({left!r} there, {right!r} now)"
     return None
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON has no tuples, configurations no lists."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(inner) for name, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _atomic(path: pathlib.Path, write) -> None:

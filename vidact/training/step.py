@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,24 +11,39 @@ from jaxtyping import Array, Float, Int
 
 from vidact.encoders.encode import encode
 from vidact.encoders.video.linear import LinearCodec
+from vidact.models.protocol import Losses, ModalityLoss
 from vidact.training.state import Blueprint, Parameters, TrainState, inference_parameters
 
-Metrics = dict[str, Float[Array, ""]]
+# Scalars, but under "by_time" those of `by_time`.
+Metrics = dict[str, Any]
+TIME_BUCKETS = 4
 
 
-def total_loss(
-    losses: Mapping[str, tuple[Array, Array]], weights: Mapping[str, float]
-) -> tuple[Float[Array, ""], Metrics]:
+def total_loss(losses: Losses, weights: Mapping[str, float]) -> tuple[Float[Array, ""], Metrics]:
     """Weighted sum over modalities of sum(loss * weight) / sum(weight).
 
     The division is over the whole batch, so that padding never dilutes a modality.
     """
     means = {
-        name: (per_sample * weight).sum() / jnp.maximum(weight.sum(), 1e-6)
-        for name, (per_sample, weight) in losses.items()
+        name: (loss.error * loss.weight).sum() / jnp.maximum(loss.weight.sum(), 1e-6)
+        for name, loss in losses.items()
     }
     total = sum((weights[name] * mean for name, mean in means.items()), jnp.zeros(()))
     return total, {f"loss/{name}": mean for name, mean in means.items()}
+
+
+def by_time(losses: Losses) -> dict[str, Float[Array, "buckets 2"]]:
+    """Per modality, sums of error * weight and of weight in equal ranges of t.
+
+    Sums rather than means: the log adds them up over steps, and a range may be empty in one step.
+    """
+
+    def sums(loss: ModalityLoss):
+        bucket = jnp.minimum(loss.t * TIME_BUCKETS, TIME_BUCKETS - 1).astype(jnp.int32)
+        pairs = jnp.stack([loss.error * loss.weight, loss.weight], axis=-1)
+        return jax.ops.segment_sum(pairs, bucket, TIME_BUCKETS)
+
+    return {name: sums(loss) for name, loss in losses.items()}
 
 
 def gradients(
@@ -42,7 +58,9 @@ def gradients(
 
     def loss(params):
         model = blueprint.assemble({**params, **frozen})
-        return total_loss(model.loss(inputs, key), weights)
+        losses = model.loss(inputs, key)
+        total, metrics = total_loss(losses, weights)
+        return total, {**metrics, "by_time": by_time(losses)}
 
     return jax.value_and_grad(loss, has_aux=True)(params)
 

@@ -11,7 +11,7 @@ from vidact.models.covar.action_dit import ActionDiT
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.text_encoder import TextEncoder
 from vidact.models.covar.video_dit import VideoDiT
-from vidact.models.protocol import Losses
+from vidact.models.protocol import Losses, ModalityLoss
 from vidact.nn import layers
 from vidact.processes import joint_time, rectified_flow
 
@@ -102,8 +102,8 @@ class CoVAR(nnx.Module):
           t: fixed (t_video, t_action) per sample, for an evaluation loss; text is kept then.
 
         Returns:
-          For "video" and "action": the mean squared error per sample [B] and its weight [B], the
-          share of elements that carry a label.
+          For "video" and "action": the mean squared error per sample, its weight, the share of
+          elements that carry a label, and its time.
         """
         config, b = self.config, inputs.actions.shape[0]
         time_key, video_key, action_key, text_key = jax.random.split(key, 4)
@@ -133,8 +133,8 @@ class CoVAR(nnx.Module):
         action_error = jnp.square(v_action - target)
         video_mask = inputs.latent_mask.at[:, 0].set(False)
         return {
-            "video": masked_mean(video_error.mean((2, 3, 4)), video_mask),
-            "action": masked_mean(action_error, inputs.action_mask),
+            "video": ModalityLoss(*masked_mean(video_error.mean((2, 3, 4)), video_mask), t[:, 0]),
+            "action": ModalityLoss(*masked_mean(action_error, inputs.action_mask), t[:, 1]),
         }
 
     def sample(self, observation: Observation, key: Array, request: SampleRequest) -> Chunk:
