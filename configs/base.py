@@ -88,6 +88,14 @@ def get_config() -> ml_collections.ConfigDict:
             trace=False,
         )
     )
+    config.demos = ml_collections.ConfigDict(
+        dict(
+            tasks=("drawer-open", "window-open", "button-press"),
+            starts="wide",
+            episodes=200,  # a task
+            seed=0,  # of the first episode
+        )
+    )
     config.evaluate = ml_collections.ConfigDict(
         dict(
             tasks=("drawer-open", "window-open", "button-press"),

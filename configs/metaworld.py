@@ -14,7 +14,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer.learning_rate = 7e-4
     config.train.steps = 12000
     config.train.checkpoint_every = 1000
-    config.evaluate.tasks = (
+    config.evaluate.tasks = config.demos.tasks = (
         "drawer-open",
         "window-open",
         "button-press",

@@ -1,6 +1,8 @@
 """Encoded frames to pixels."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 
 import numpy as np
 import simplejpeg
@@ -10,6 +12,8 @@ from PIL import Image
 from data_pipelines.sources.episode import Episode
 from vidact.errors import UserError
 
+MAX_PIXELS = 2**25
+"""Largest frame that is read, 33 megapixels: a header may claim anything."""
 _JPEG = b"\xff\xd8\xff"
 
 
@@ -31,49 +35,66 @@ def read(
       UserError: it is damaged or has another size; names file, record and step.
     """
     where = f"{episode.name}: frame at step {step}"
+    encoded = episode.images[step]
     try:
-        size = decode(episode.images[step], out)
+        found = size(encoded)
+        if any(want not in (None, got) for want, got in zip(stored, found, strict=True)):
+            raise UserError(
+                f"{where}: is {found[0]}x{found[1]} where features.json states "
+                f"{stored[0]}x{stored[1]}; write the episode again"
+            )
+        _decode(encoded, found, out)
     except ValueError as error:
         raise UserError(
             f"{where}: cannot be decoded ({error}); mend or remove the episode"
         ) from error
-    if any(want not in (None, got) for want, got in zip(stored, size, strict=True)):
-        raise UserError(
-            f"{where}: is {size[0]}x{size[1]} where features.json states {stored[0]}x{stored[1]}; "
-            "write the episode again"
-        )
 
 
-def decode(encoded: bytes, out: UInt8[np.ndarray, "H W 3"]) -> tuple[int, int]:
+def size(encoded: bytes) -> tuple[int, int]:
+    """Height and width that a JPEG's or PNG's header states; nothing is decoded.
+
+    Raises:
+      ValueError: not a JPEG or PNG, or of more than MAX_PIXELS.
+    """
+    if encoded.startswith(_JPEG):
+        height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
+    else:
+        with _open_png(encoded) as image:
+            width, height = image.size
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"{height}x{width} pixels; at most {MAX_PIXELS} are read")
+    return height, width
+
+
+def decode(encoded: bytes, out: UInt8[np.ndarray, "H W 3"]) -> None:
     """Decodes a JPEG or PNG file into `out`, resized (bilinear, aspect not kept) where it differs.
 
     Args:
       encoded: the file.
       out: C-contiguous; where the sizes agree, a JPEG is decoded in place.
 
-    Returns:
-      The file's own height and width.
-
     Raises:
-      ValueError: not a sound JPEG or PNG.
+      ValueError: not a sound JPEG or PNG, or of more than MAX_PIXELS.
     """
+    _decode(encoded, size(encoded), out)
+
+
+def _decode(encoded: bytes, stored: tuple[int, int], out: np.ndarray) -> None:
     if not encoded.startswith(_JPEG):
-        pixels = _decode_png(encoded)
-        _resize(pixels, out)
-        return pixels.shape[:2]
-    height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
-    if (height, width) == out.shape[:2]:
+        with _open_png(encoded) as image:
+            _resize(np.asarray(image.convert("RGB")), out)
+    elif stored == out.shape[:2]:
         simplejpeg.decode_jpeg(encoded, buffer=out)
     else:
         _resize(simplejpeg.decode_jpeg(encoded), out)
-    return height, width
 
 
-def _decode_png(encoded: bytes) -> np.ndarray:
+@contextlib.contextmanager
+def _open_png(encoded: bytes) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(encoded), formats=("PNG",)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # what Pillow raises for damaged files
+            yield image
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's complaints
         raise ValueError(f"not a sound JPEG or PNG file: {error}") from error
 
 

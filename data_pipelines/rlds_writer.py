@@ -19,6 +19,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from jaxtyping import Float
 from tensorflow_datasets.core import dataset_info, example_serializer, splits
 
+from vidact import command
 from vidact.errors import UserError
 
 SPLIT = "train"
@@ -142,11 +143,11 @@ def check_target(directory: pathlib.Path, overwrite: bool) -> None:
         raise UserError(
             f"{directory}: {directory.parent.name!r} cannot name a data set; use letters, digits, _"
         )
-    there = next(folder for folder in directory.parents if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UserError(f"{there}: cannot be written to; choose another folder")
+    command.check_writable(directory.parent)
     if directory.exists() and not overwrite:
         raise UserError(f"{directory}: exists; choose another folder or give --overwrite")
+    if directory.exists() and not (directory / "features.json").is_file():
+        raise UserError(f"{directory}: is no data set, and is not replaced; choose another folder")
 
 
 def _write_into(scratch, directory, episodes, spec, description, metadata) -> int:

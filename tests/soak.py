@@ -50,7 +50,7 @@ def soak(folder: pathlib.Path, kills: int, steps: int, seed: int) -> bool:
     calm, killed = folder / "calm", folder / "killed"
     lines = [
         tiny.train_command(data, w, train__steps=steps, train__checkpoint_every=every,
-                           train__trace=True, train__keep=100)
+                           train__trace=True)
         for w in (calm, killed)
     ]  # fmt: skip
     _finish(lines[0], calm)

@@ -65,6 +65,7 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path):
         (None, 0, ""),
         (UserError("here: broken; mend it"), 2, "error: here: broken; mend it\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (OSError(28, "no room", "here"), 2, "error: here: no room; mend it and go on\n"),
     ],
 )
 def test_run_turns_errors_into_one_line_and_a_code(capsys, raised, code, printed):

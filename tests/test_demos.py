@@ -13,8 +13,8 @@ from vidact.errors import UserError
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     out = tmp_path_factory.mktemp("demos") / "tiny" / "1.0.0"
-    tasks = "button-press,window-open"
-    arguments = ["--out", str(out), "--tasks", tasks, "--episodes", "2", "--seed", "5"]
+    changes = {"tasks": ("button-press", "window-open"), "episodes": 2, "seed": 5}
+    arguments = ["--out", str(out), *(f"--config.demos.{k}={v}" for k, v in changes.items())]
     demos.main(arguments)
     return out, arguments
 
@@ -44,13 +44,14 @@ def test_the_same_recording_again_costs_nothing_and_another_is_refused(recorded,
     demos.main(arguments)
     assert "nothing to do" in capsys.readouterr().out
     with pytest.raises(UserError, match="exists; choose another folder or give --overwrite"):
-        demos.main([*arguments, "--seed", "9"])
+        demos.main([*arguments, "--config.demos.seed=9"])
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
 def test_it_says_what_it_did(tmp_path, capsys):
     out = tmp_path / "tiny" / "1.0.0"
-    demos.main(["--out", str(out), "--tasks", "button-press", "--episodes", "1"])
+    changes = ["--config.demos.tasks=('button-press',)", "--config.demos.episodes=1"]
+    demos.main(["--out", str(out), *changes])
     printed = capsys.readouterr().out
     assert "button-press: 1 episodes," in printed and "0 dropped" in printed
     facts = json.loads((out / "metadata.json").read_text())
@@ -58,17 +59,21 @@ def test_it_says_what_it_did(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("argument", "message"),
     [
-        (["--tasks", "fly"], "fly: unknown task; choose from"),
-        (["--starts", "far"], "far: unknown start distribution; choose from wide, stock"),
-        (["--episodes", "0"], "--episodes 0: must be at least 1"),
-        (["--seed", "1000000"], "--seed 1000000: must lie in 0 to"),
+        ("--config.demos.tasks=('fly',)", "fly: unknown task; choose from"),
+        ("--config.demos.tasks=('push', 'push')", "name one or more tasks, each once"),
+        ("--config.demos.tasks=()", "name one or more tasks, each once"),
+        ("--config.demos.starts=far", "far: unknown start distribution; choose from wide, stock"),
+        ("--config.demos.episodes=0", "config.demos.episodes=0: must be at least 1"),
+        ("--config.demos.seed=1000000", "config.demos.seed=1000000: must lie in 0 to"),
+        ("--workers=0", "--workers 0: must be at least 1"),
+        ("--tasks=push", "--tasks=push: unknown argument"),
     ],
 )
-def test_wrong_arguments_are_named(tmp_path, arguments, message):
+def test_wrong_arguments_are_named(tmp_path, argument, message):
     with pytest.raises(UserError, match=message) as error:
-        demos.main(["--out", str(tmp_path / "a" / "1.0.0"), *arguments])
+        demos.main(["--out", str(tmp_path / "a" / "1.0.0"), argument])
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 

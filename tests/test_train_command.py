@@ -73,6 +73,18 @@ def test_a_folder_without_data(fails, tmp_path):
         ({"model__family": "gpt"}, "config.model.family='gpt'"),
         ({"model__remat": "half"}, "config.model.remat='half'"),
         ({"optimizer__schedule": "step"}, "config.optimizer.schedule='step'"),
+        ({"encoder__patch": 0}, "config.encoder.patch=0"),
+        ({"model__video_heads": 0}, "config.model.video_heads=0"),
+        ({"model__text_width": 66}, "config.model.text_width=66"),
+        ({"model__decoder_channels": (60,)}, "config.model.decoder_channels=(60,)"),
+        ({"data__resolution": (64,)}, "config.data.resolution=(64,)"),
+        ({"data__held_out": float("nan")}, "config.data.held_out=nan"),
+        ({"mesh__fsdp": 0}, "config.mesh.fsdp=0"),
+        ({"seed": -1}, "config.seed=-1"),
+        ({"train__log_every": 0}, "config.train.log_every=0"),
+        ({"train__keep": 0}, "config.train.keep=0"),
+        ({"train__freeze": ("^vidio/",)}, "'^vidio/' matches no parameter"),
+        ({"train__freeze": ("[",)}, "config.train.freeze: '['"),
     ],
 )
 def test_settings_that_do_not_fit_the_data(fails, tmp_path, changes, named):

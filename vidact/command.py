@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,13 @@ from vidact.errors import UserError
 USAGE_EXIT_CODE = 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose mistakes are a user's mistakes: one line, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
 def parser(doc: str, prog: str) -> argparse.ArgumentParser:
     """An argument parser whose `--help` shows the module's docstring, examples included.
 
@@ -23,7 +31,7 @@ def parser(doc: str, prog: str) -> argparse.ArgumentParser:
       doc: the command's docstring; shown verbatim.
       prog: the name to show, for example `python -m vidact.train`.
     """
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=prog,
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -81,12 +89,32 @@ def override(
     return values["config"].value
 
 
+def check_writable(folder: str | pathlib.Path) -> None:
+    """Refuses a folder that could not be made or written to, before the work rather than after.
+
+    Raises:
+      UserError: names the part of the path that stands in the way.
+    """
+    folder = pathlib.Path(folder).absolute()
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{there}: cannot be written to; choose another folder")
+
+
 def run(main: Callable[[list[str]], None]) -> NoReturn:
-    """Calls `main(arguments)`; a `UserError` becomes one line on standard error and exit code 2."""
+    """Calls `main(arguments)` and turns a user's mistakes into one line and exit code 2.
+
+    That is a `UserError`, or an `OSError` that names a file: a full disk, a folder without rights.
+    """
     try:
         main(sys.argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(USAGE_EXIT_CODE)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}; mend it and go on", file=sys.stderr)
         sys.exit(USAGE_EXIT_CODE)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -1,12 +1,15 @@
-"""Records demonstrations by Meta-World's scripted experts as a TFDS/RLDS data set.
+r"""Records demonstrations by Meta-World's scripted experts as a TFDS/RLDS data set.
 
 Examples:
-  python -m vidact.demos --out data/metaworld_wide/1.0.0
-  python -m vidact.demos --out data/push/1.0.0 --tasks push,pick-place --episodes 50 --starts stock
+  python -m vidact.demos --out runs/metaworld_wide/1.0.0
+  python -m vidact.demos --out runs/six_tasks/1.0.0 --config configs/metaworld.py
+  python -m vidact.demos --out runs/push/1.0.0 --config.demos.tasks="('push',)" \
+      --config.demos.episodes=50 --config.demos.starts=stock
 
-Episodes start from the seeds from --seed upwards; evaluations use seeds that no recording uses. An
-episode that the expert does not solve is dropped and counted. The data set appears in one piece at
-the end; where the same recording is there already, nothing is done.
+config.demos says what is recorded. Seeds count upwards from config.demos.seed; evaluations use
+seeds that no recording uses. An episode that the expert does not solve is dropped and counted. The
+data set appears in one piece at the end; where the same recording is there already, nothing is
+done.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import ml_collections
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
@@ -26,7 +30,7 @@ from vidact.errors import UserError
 from vidact.simulators import recording, tasks
 
 CONTROL_HZ = 20.0
-QUICKSTART_TASKS = "drawer-open,window-open,button-press"
+QUICKSTART = "configs/quickstart.py"
 START = tfds.features.Tensor(shape=(None,), dtype=np.float32)
 FEATURES = rlds_writer.features(
     image_shape=(64, 64, 3),
@@ -47,8 +51,11 @@ def main(arguments: list[str]) -> None:
     Raises:
       UserError: an argument is wrong, the target holds something else, or no expert succeeded.
     """
-    options = _parse(arguments)
-    facts = _facts(options)
+    options, overrides = _parser().parse_known_args(arguments)
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"--workers {options.workers}: must be at least 1")
+    config = command.override(command.load_config(options.config), overrides).demos
+    facts = _facts(config)
     if not options.overwrite and _holds(options.out, facts):
         print(f"{options.out}: holds this recording already; nothing to do")
         return
@@ -61,21 +68,35 @@ def main(arguments: list[str]) -> None:
         options.out,
         (_rlds(episode) for episode in episodes if episode.succeeded[-1]),
         FEATURES,
-        f"Meta-World's scripted experts, {options.starts} starts.",
+        f"Meta-World's scripted experts, {config.starts} starts.",
         facts,
         options.overwrite,
     )
     print(f"{options.out}: {count} episodes in {time.monotonic() - began:.0f} s")
 
 
-def _facts(options: argparse.Namespace) -> dict[str, Any]:
-    """What decides the recording's content; metadata.json keeps it beside the data."""
+def _facts(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """What decides the recording's content; metadata.json keeps it beside the data.
+
+    Raises:
+      UserError: a setting is wrong.
+    """
+    names = [tasks.find_task(name).name for name in config.tasks]
+    if len(set(names)) != len(names) or not names:
+        raise UserError(f"config.demos.tasks={config.tasks}: name one or more tasks, each once")
+    if config.episodes < 1:
+        raise UserError(f"config.demos.episodes={config.episodes}: must be at least 1")
+    last = tasks.HELD_OUT_SEED - tasks.DEMONSTRATION_SEED - config.episodes
+    if not 0 <= config.seed <= last:
+        raise UserError(
+            f"config.demos.seed={config.seed}: must lie in 0 to {last}; later ones are held out"
+        )
     return {
         "fps": CONTROL_HZ,
-        "tasks": [tasks.find_task(name).name for name in options.tasks.split(",")],
-        "starts": tasks.find_starts(options.starts).name,
-        "episodes": options.episodes,
-        "seed": options.seed,
+        "tasks": names,
+        "starts": tasks.find_starts(config.starts).name,
+        "episodes": config.episodes,
+        "seed": config.seed,
     }
 
 
@@ -127,24 +148,13 @@ def _rlds(episode: recording.Episode) -> dict[str, Any]:
     )
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = command.parser(__doc__, "python -m vidact.demos")
     parser.add_argument("--out", required=True, type=pathlib.Path, help="folder NAME/VERSION")
-    parser.add_argument("--tasks", default=QUICKSTART_TASKS, help="comma-separated; %(default)s")
-    parser.add_argument("--episodes", default=150, type=int, help="per task; %(default)s")
-    parser.add_argument("--starts", default="wide", help="wide or stock; %(default)s")
-    parser.add_argument("--seed", default=0, type=int, help="of the first episode; %(default)s")
-    parser.add_argument("--workers", default=None, type=int, help="processes; one per core")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is at --out")
-    options = parser.parse_args(arguments)
-    for name in ("episodes", "workers"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name} {value}: must be at least 1")
-    last = tasks.HELD_OUT_SEED - tasks.DEMONSTRATION_SEED - options.episodes
-    if not 0 <= options.seed <= last:
-        raise UserError(f"--seed {options.seed}: must lie in 0 to {last}; later ones are held out")
-    return options
+    parser.add_argument("--config", default=QUICKSTART, help="a file of configs/; %(default)s")
+    parser.add_argument("--workers", type=int, help="processes; one per core")
+    parser.add_argument("--overwrite", action="store_true", help="replace the data set at --out")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Measures a trained run: success in the simulator, PSNR gains and action errors on held-out data.
 
 Examples:
-  python -m vidact.evaluate --checkpoint runs/quickstart
-  python -m vidact.evaluate --checkpoint runs/quickstart --step 1200 --config.evaluate.rollouts=20
+  python -m vidact.evaluate --checkpoint runs/quickstart/run
+  python -m vidact.evaluate --checkpoint runs/quickstart/run --config.evaluate.rollouts=20
   python -m vidact.evaluate --checkpoint runs/bridge --config.evaluate.tasks='()'
 
 The policy sees the image, the instruction, and the hand's position and gripper. Per task, success
@@ -39,6 +39,7 @@ def main(arguments: list[str]) -> None:
     options, overrides = _parser().parse_known_args(arguments)
     began = time.monotonic()
     run = opening.open_run(options.checkpoint, options.step, overrides)
+    command.check_writable(run.workdir)  # rollouts take minutes
     if run.config.evaluate.tasks:
         success.check(run)
     dataset = opening.held_out(run)

@@ -1,10 +1,10 @@
 """Writes a trained model as a folder that a robot's PyTorch loads, without JAX.
 
 Examples:
-  python -m vidact.export --checkpoint RUN --to exported
-  python -m vidact.export --checkpoint RUN --to exported --step 2000 --overwrite
-  python -m vidact.export --checkpoint RUN --to exported --verify
-  python -m vidact.export --checkpoint RUN --to exported --verify --config.data.root=DIR
+  python -m vidact.export --checkpoint runs/quickstart/run --to exported
+  python -m vidact.export --checkpoint runs/quickstart/run --to exported --step 1600 --overwrite
+  python -m vidact.export --checkpoint runs/quickstart/run --to exported --verify
+  python -m vidact.export --checkpoint runs/bridge --to exported --verify --config.data.root=DIR
 
 The folder holds model.safetensors (the video branch under STDiT3's names behind `video.`),
 codec.safetensors and config.json, and `vidact.robot.policy.Policy.load` reads it. It appears in
@@ -105,6 +105,7 @@ def describe(run) -> robot_config.RobotConfig:
         normalisation=config.data.normalisation,
         statistics=run.statistics,
         policy_steps=config.evaluate.steps,
+        uses_text=bool(config.data.instruction_key),
         source_step=run.step,
     )
 

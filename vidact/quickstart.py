@@ -1,14 +1,16 @@
-"""The main job, end to end: record, train, sample, evaluate, export and report.
+r"""The main job, end to end: record, train, sample, evaluate, export and report.
 
 Examples:
   python -m vidact.quickstart
-  python -m vidact.quickstart --out runs/second --seed 1
-  python -m vidact.quickstart --episodes 20 --config.train.steps=100 --config.evaluate.rollouts=4
+  python -m vidact.quickstart --out runs/second --config.seed=1
+  python -m vidact.quickstart --out runs/short --config.demos.episodes=20 \
+      --config.train.steps=100 --config.evaluate.rollouts=4
 
 Every step is one of vidact's commands, printed before it runs, so that each can be repeated alone.
 Run it again to continue where it stopped: what is finished is not done twice.
 """
 
+import dataclasses
 import os
 import pathlib
 import shlex
@@ -16,15 +18,34 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
+import ml_collections
 import psutil
 
 from vidact import command
+from vidact.evaluation import files
 
-TASKS = "drawer-open,window-open,button-press"
+DATA, RUN, RECORD = "data/metaworld/1.0.0", "run", "finished.json"
+CHECKPOINTS = "checkpoints"  # as in vidact.training.checkpoints, which would import JAX here
 # glibc then asks the kernel for huge pages: a training step otherwise spends a third of its time
 # on page faults for XLA's temporary buffer.
 TUNABLES = "glibc.malloc.hugetlb=1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One command of vidact.
+
+    Attributes:
+      name: its module below `vidact`.
+      options: its arguments.
+      result: what is there once it is done.
+    """
+
+    name: str
+    options: list[str]
+    result: pathlib.Path
 
 
 class PeakMemory(threading.Thread):
@@ -60,38 +81,64 @@ class PeakMemory(threading.Thread):
 
 
 def main(arguments: list[str]) -> None:
-    """Runs all steps and prints what they took."""
+    """Runs all steps that are not done yet and prints what they took."""
     parser = command.parser(__doc__, "python -m vidact.quickstart")
     parser.add_argument("--out", default="runs/quickstart", help="where everything is written")
     parser.add_argument("--config", default="configs/quickstart.py", help="what is trained")
-    parser.add_argument("--episodes", type=int, default=200, help="demonstrations per task")
-    parser.add_argument("--seed", type=int, default=0, help="of the training run")
     args, overrides = parser.parse_known_args(arguments)
-    command.override(command.load_config(args.config), overrides)  # mistakes show before the work
+    config = command.override(command.load_config(args.config), overrides)  # mistakes show now
     out = pathlib.Path(args.out)
-    data, run = out / "data/metaworld_wide/1.0.0", out / "run"
-    every = ["--checkpoint", str(run)]
-    evaluation = [o for o in overrides if o.startswith("--config.evaluate.")]
-    steps: list[tuple[str, list[str]]] = [
-        ("demos", ["--out", str(data), "--tasks", TASKS, "--episodes", str(args.episodes)]),
-        (
-            "train",
-            ["--config", args.config, f"--workdir={run}", f"--config.data.root={data}"]
-            + [f"--config.seed={args.seed}", *overrides],
-        ),
-        ("sample", [*every, "--mode", "all"]),
-        ("evaluate", [*every, *evaluation]),
-        ("export", [*every, "--to", str(out / "export"), "--overwrite", "--verify"]),
-        ("evaluation.report", every),
-    ]
-    memory, begin, rows = PeakMemory(), time.monotonic(), []
+    command.check_writable(out)
+    memory, begin = PeakMemory(), time.monotonic()
     memory.start()
-    for name, options in steps:
-        rows.append((name, call(name, options)))
-    for name, seconds in rows:
-        print(f"{name}: {seconds:.0f} s")
-    print(f"report: {run / 'report.html'}")
+    run_steps(steps(out, args.config, config, overrides), out)
+    print(f"report: {out / RUN / files.REPORT}")
     print(f"wall s: {time.monotonic() - begin:.0f} peak GB: {memory.stop():.2f}")
+
+
+def steps(
+    out: pathlib.Path, config_file: str, config: ml_collections.ConfigDict, overrides: Sequence[str]
+) -> list[Step]:
+    """The commands in their order."""
+    data, run, export = out / DATA, out / RUN, out / "export"
+    demos = [o for o in overrides if o.startswith("--config.demos.")]
+    evaluation = [o for o in overrides if o.startswith("--config.evaluate.")]
+    checkpoint = ["--checkpoint", str(run)]
+    target = ["--config", config_file, f"--workdir={run}", f"--config.data.root={data}"]
+    last = run / CHECKPOINTS / str(config.train.steps)
+    return [
+        Step("demos", ["--out", str(data), "--config", config_file, *demos], data),
+        Step("train", [*target, *overrides], last),
+        Step("sample", [*checkpoint, *evaluation], run / files.SAMPLES),
+        Step("evaluate", [*checkpoint, *evaluation], run / files.EVALUATION),
+        Step("export", [*checkpoint, "--to", str(export), "--overwrite", "--verify"], export),
+        Step("evaluation.report", checkpoint, run / files.REPORT),
+    ]
+
+
+def run_steps(todo: Sequence[Step], out: pathlib.Path) -> None:
+    """Runs the steps from the first one on that has not been done, and keeps their times.
+
+    A step counts as done where an earlier call finished it with the same arguments, its result is
+    still there and no step before it had to be run.
+    """
+    record = out / RECORD
+    before = (files.read_json(record) or {}) if record.is_file() else {}
+    done: dict[str, dict] = {}
+    for step in todo:
+        entry = before.get(step.name)
+        if entry and entry["options"] == step.options and step.result.exists():
+            print(f"{step.name}: done before, in {entry['seconds']:.0f} s")
+        else:
+            before = {}
+            entry = {"options": step.options, "seconds": call(step.name, step.options)}
+        done[step.name] = entry
+        files.write_json(record, done)
+        if (out / RUN).is_dir():  # the report shows them
+            seconds = {name: row["seconds"] for name, row in done.items()}
+            files.write_json(out / RUN / files.TIMINGS, seconds)
+    for name, row in done.items():
+        print(f"{name}: {row['seconds']:.0f} s")
 
 
 def call(name: str, options: list[str]) -> float:

@@ -1,9 +1,9 @@
 """Samples held-out windows of a trained run in one of five modes, or in all of them.
 
 Examples:
-  python -m vidact.sample --checkpoint runs/quickstart
-  python -m vidact.sample --checkpoint runs/quickstart --mode forward --count 4 --out /tmp/forward
-  python -m vidact.sample --checkpoint runs/quickstart --config.evaluate.sample_steps=100
+  python -m vidact.sample --checkpoint runs/quickstart/run
+  python -m vidact.sample --checkpoint runs/quickstart/run --mode forward --count 4 --out forward
+  python -m vidact.sample --checkpoint runs/quickstart/run --config.evaluate.sample_steps=100
 
 Modes: joint (video and actions from noise), policy (actions, the future video unknown), video
 (video alone), forward (video given the actions), inverse (actions given the video). The first
@@ -48,12 +48,13 @@ def main(arguments: list[str]) -> None:
     options, overrides = _parser().parse_known_args(arguments)
     if options.count < 1:
         raise UserError(f"--count {options.count}: must be at least 1")
+    out = options.out or options.checkpoint / SAMPLES
+    command.check_writable(out)
     run = opening.open_run(options.checkpoint, options.step, overrides)
     config = run.config.evaluate
     dataset = opening.held_out(run)
     indices = opening.full_windows(dataset, options.count)
     batch = dataset.load(indices)
-    out = options.out or run.workdir / SAMPLES
     modes = MODES if options.mode == "all" else (options.mode,)
     for mode in tqdm(modes, desc="sampling", unit="mode"):
         began = time.monotonic()

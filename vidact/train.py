@@ -1,11 +1,11 @@
-"""Trains a model, or continues a run that was stopped.
+r"""Trains a model, or continues a run that was stopped.
 
 Examples:
-  python -m vidact.train --config configs/quickstart.py --config.data.root=DIR --workdir=RUN
-  python -m vidact.train --config configs/bridge.py --config.data.root=DIR --workdir=RUN
-  python -m vidact.train --config configs/quickstart.py --config.train.steps=500 --workdir=RUN
-  python -m vidact.train --config configs/quickstart.py --config.overfit_one_batch=True ...
   python -m vidact.train --config configs/quickstart.py --describe
+  python -m vidact.train --config configs/quickstart.py --config.data.root=DIR --workdir=RUN
+  python -m vidact.train --config configs/quickstart.py --config.data.root=DIR --workdir=RUN \
+      --config.train.steps=300 --config.overfit_one_batch
+  python -m vidact.train --config configs/bridge.py --config.data.root=DIR --workdir=RUN
 
 Run the same command again to continue after a kill: it goes on from the newest checkpoint with the
 same batches.
@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> None:
         raise command.UserError("--workdir: missing; name the folder that the run goes to")
     if not config.data.root:
         raise command.UserError("config.data.root: empty; set --config.data.root=DIR")
+    command.check_writable(args.workdir)
     # JAX is imported only now, so that --help and mistakes answer at once.
     from vidact.training import loop
 

@@ -55,6 +55,7 @@ class CachedSource:
         self.name = source.name
         self.fps = source.fps
         self.image_shape = source.image_shape
+        self.fingerprint = source.fingerprint
 
     def __len__(self) -> int:
         return len(self._source)

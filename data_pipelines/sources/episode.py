@@ -47,11 +47,13 @@ class Source(Protocol):
       name: for messages, usually the folder.
       fps: frames a second if the data set says so.
       image_shape: height and width of the stored frames, None where they vary.
+      fingerprint: hash of what the data set says of itself, wherever it lies.
     """
 
     name: str
     fps: float | None
     image_shape: tuple[int | None, int | None]
+    fingerprint: str
 
     def __len__(self) -> int: ...
 

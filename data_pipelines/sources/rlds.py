@@ -4,6 +4,7 @@ A step's features are named by paths: 'observation/image_0', 'action', 'language
 """
 
 import dataclasses
+import hashlib
 
 import tensorflow_datasets as tfds
 from etils import epath
@@ -46,6 +47,7 @@ class RLDS:
         """See `open_rlds`."""
         self.name = f"{folder} split {split}"
         self.fps = _fps(info)
+        self.fingerprint = _fingerprint(folder)
         self._keys = keys
         self._records = _records(folder, info, split)
         step = StepFeatures(folder, info)
@@ -129,7 +131,9 @@ def find(root: str) -> epath.Path:
         if found:
             names = ", ".join(str(inner) for inner in sorted(found))
             raise UserError(f"{root}: holds several data sets; choose one of {names}")
-        level = [inner for outer in level for inner in outer.iterdir() if inner.is_dir()]
+        # A hidden folder is a data set that is still being written.
+        inner = [path for outer in level for path in outer.iterdir() if path.is_dir()]
+        level = [path for path in inner if not path.name.startswith(".")]
     raise UserError(f"{root}: no features.json in it or below; give an RLDS data set's folder")
 
 
@@ -146,6 +150,14 @@ def _records(folder: epath.Path, info: tfds.core.DatasetInfo, split: str) -> Rec
     # tfds joins the names with the folder given to it; only the names are taken.
     names = [epath.Path(path).name for path in described.filepaths]
     return Records([_SHARDS[kind](folder / name) for name in names], described.shard_lengths)
+
+
+def _fingerprint(folder: epath.Path) -> str:
+    """Hash of the description: features, and the sizes and numbers of episodes of all shards."""
+    digest = hashlib.sha256()
+    for name in ("features.json", "dataset_info.json"):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def _fps(info: tfds.core.DatasetInfo) -> float | None:

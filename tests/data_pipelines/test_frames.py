@@ -23,7 +23,8 @@ def pixels():
 def test_jpeg_is_decoded_in_place(pixels):
     encoded = simplejpeg.encode_jpeg(pixels, quality=95)
     out = np.zeros_like(pixels)
-    assert frames.decode(encoded, out) == (24, 32)
+    frames.decode(encoded, out)
+    assert frames.size(encoded) == (24, 32)
     np.testing.assert_array_equal(out, simplejpeg.decode_jpeg(encoded))
     assert np.abs(out.astype(int) - pixels).mean() < 3
 
@@ -32,14 +33,16 @@ def test_png_is_exact(pixels):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     out = np.zeros_like(pixels)
-    assert frames.decode(file.getvalue(), out) == (24, 32)
+    frames.decode(file.getvalue(), out)
+    assert frames.size(file.getvalue()) == (24, 32)
     np.testing.assert_array_equal(out, pixels)
 
 
 def test_resizing_is_bilinear(pixels):
     encoded = simplejpeg.encode_jpeg(pixels, quality=95)
     out = np.zeros((12, 16, 3), np.uint8)
-    assert frames.decode(encoded, out) == (24, 32)
+    frames.decode(encoded, out)
+    assert frames.size(encoded) == (24, 32)
     want = Image.fromarray(simplejpeg.decode_jpeg(encoded)).resize(
         (16, 12), Image.Resampling.BILINEAR
     )

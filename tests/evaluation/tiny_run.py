@@ -64,13 +64,14 @@ def write(folder: pathlib.Path) -> pathlib.Path:
     settings, workdir = config(write_data(folder)), folder / "run"
     train = pipeline.make_dataset(settings.data, seed=0, batch_size=1)
     codec = loop.fit_codec(settings.encoder, train)
-    runs.write_assets(workdir, settings, codec, train.statistics)
+    runs.write_assets(workdir, codec, train.statistics, train.source.fingerprint)
+    runs.write_config(workdir, settings)
     optimizer = make_optimizer(settings.optimizer, settings.train.steps)
     make = registry.maker(settings)
     quickly = {"xla_backend_optimization_level": 0}
     fresh = jax.jit(lambda: state.create(make, (), optimizer), compiler_options=quickly)()
     with checkpoints.open_manager(workdir) as manager:
-        checkpoints.save(manager, fresh, {"step": 0}, force=True)
+        checkpoints.save(manager, fresh, {"step": 0, "config": settings.to_dict()})
         manager.wait_until_finished()
     logger = logs.Logger(workdir)
     for step in range(1, 6):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from configs import base, metaworld
+from data_pipelines import pipeline
 from tests import tiny
 from vidact.encoders.encode import encode
 from vidact.models import registry
@@ -20,7 +21,7 @@ def pieces(tmp_path_factory):
     data = tiny.write_data(tmp_path_factory.mktemp("devices"))
     # Norms over groups of two channels, as tiny has them, amplify rounding errors beyond bound.
     config = tiny.config(data, model__decoder_channels=(64, 64))
-    train, _ = loop.open_data(config)
+    train, _ = loop.open_data(config, pipeline.open_source(config.data))
     make = registry.maker(config)
     plan = state.blueprint(make)
     parameters = jax.device_get(jax.jit(lambda: state.parameters(make()))())

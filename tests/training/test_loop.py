@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import sys
 
 import jax
@@ -82,6 +83,44 @@ def test_another_configuration_is_refused_and_nothing_touched(data, whole, chang
     with pytest.raises(UserError, match=named):
         loop.run(changed, whole)
     assert before == contents(whole)
+
+
+def test_another_data_set_is_refused_and_nothing_touched(whole, tmp_path):
+    before = contents(whole)
+    other = tiny.write_data(tmp_path, episodes=11)
+    with pytest.raises(UserError, match=r"not the data set that .* was trained on"):
+        loop.run(tiny.config(other, train__steps=9, **QUICK), whole)
+    assert before == contents(whole)
+
+
+def test_a_damaged_checkpoint_is_named_and_nothing_touched(data, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    for path in (tmp_path / "run/checkpoints/8/state").rglob("*"):
+        if path.is_file() and path.stat().st_size > 1000:
+            path.write_bytes(path.read_bytes()[:100])
+    before = contents(tmp_path / "run")
+    with pytest.raises(UserError, match=r"checkpoints/8: damaged"):
+        loop.run(tiny.config(data, train__steps=9, **QUICK), tmp_path / "run")
+    assert before == contents(tmp_path / "run")
+
+
+def test_checkpoints_of_another_run_are_refused(data, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    config = json.loads((whole / "config.json").read_text())
+    config["data"]["fps"] = 10.0
+    (tmp_path / "run/config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"config\.data\.fps \(10\.0 there, 20\.0 now\)"):
+        runs.load(tmp_path / "run")
+
+
+def test_what_is_not_finite_is_named_and_never_saved(data, tmp_path):
+    config = tiny.config(data, train__steps=8, train__checkpoint_every=4, **QUICK)
+    config.train.log_every = 100  # the check must not wait for the log
+    config.optimizer.warmup, config.optimizer.learning_rate = 0, 1e30
+    with pytest.raises(UserError, match=r"step \d: (loss|gradient_norm) is not finite; lower"):
+        loop.run(config, tmp_path)
+    # Step 1, which Orbax always saves, was sound; step 4, due by then, was not.
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
 
 
 def test_how_long_and_how_often_may_change(data, whole):

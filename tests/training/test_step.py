@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data_pipelines import pipeline
 from tests import tiny
 from vidact.models import registry
 from vidact.models.protocol import ModalityLoss
@@ -33,7 +34,7 @@ def setup(tmp_path_factory) -> Setup:
     data = tiny.write_data(tmp_path_factory.mktemp("step"))
     config = tiny.config(data, model__decoder_channels=(32,), data__frames=9)
     config.optimizer.warmup = 0
-    train, _ = loop.open_data(config)
+    train, _ = loop.open_data(config, pipeline.open_source(config.data))
     make = registry.maker(config)
     plan = state.blueprint(make)
     change = optimizer.make_optimizer(config.optimizer, 10)

@@ -14,7 +14,8 @@ from PIL import Image
 from vidact.errors import UserError
 
 # What the commands leave in a run's work directory.
-EVALUATION, ROLLOUTS, SAMPLES, TIMINGS = "evaluation.json", "rollouts", "samples", "timings.json"
+EVALUATION, ROLLOUTS, SAMPLES = "evaluation.json", "rollouts", "samples"
+REPORT, TIMINGS = "report.html", "timings.json"
 
 LOOP_PIXELS = 192
 """Height up to which small videos are enlarged, so that people can see them."""

@@ -1,12 +1,12 @@
 """The report of a run: one self-contained HTML file that asks for nothing from outside.
 
 Examples:
-  python -m vidact.evaluation.report --checkpoint runs/quickstart
-  python -m vidact.evaluation.report --checkpoint runs/quickstart --out /tmp/report.html
+  python -m vidact.evaluation.report --checkpoint runs/quickstart/run
+  python -m vidact.evaluation.report --checkpoint runs/quickstart/run --out report.html
 
 It shows what the other commands left in the work directory (metrics.jsonl of vidact.train,
-samples/ of vidact.sample, evaluation.json and rollouts/ of vidact.evaluate, and timings.json, which
-maps names to seconds) and says what has not been measured yet.
+samples/ of vidact.sample, evaluation.json and rollouts/ of vidact.evaluate, and timings.json of
+vidact.quickstart, which maps names to seconds) and says what has not been measured yet.
 """
 
 import argparse
@@ -21,11 +21,10 @@ import markupsafe
 from vidact import command
 from vidact.errors import UserError
 from vidact.evaluation import report_parts
-from vidact.evaluation.files import EVALUATION, SAMPLES, TIMINGS, read_json
+from vidact.evaluation.files import EVALUATION, REPORT, SAMPLES, TIMINGS, read_json
 from vidact.training import logs, runs
 
 TEMPLATE = pathlib.Path(__file__).with_name("report.html.jinja")
-NAME = "report.html"
 
 
 def main(arguments: list[str]) -> None:
@@ -36,7 +35,7 @@ def main(arguments: list[str]) -> None:
     """
     parser = command.parser(__doc__, "python -m vidact.evaluation.report")
     parser.add_argument("--checkpoint", required=True, type=pathlib.Path, help="work directory")
-    parser.add_argument("--out", type=pathlib.Path, help=f"CHECKPOINT/{NAME} by default")
+    parser.add_argument("--out", type=pathlib.Path, help=f"CHECKPOINT/{REPORT} by default")
     options: argparse.Namespace = parser.parse_args(arguments)
     print(f"wrote {write_report(options.checkpoint, options.out)}")
 
@@ -57,7 +56,9 @@ def write_report(
       UserError: no work directory, or one of its files is damaged or of another version.
     """
     workdir = pathlib.Path(workdir)
-    out = workdir / NAME if out is None else pathlib.Path(out)
+    out = workdir / REPORT if out is None else pathlib.Path(out)
+    command.check_writable(out.parent)
+    out.parent.mkdir(parents=True, exist_ok=True)
     try:
         text = _template().render(**_context(workdir))
     except (KeyError, jinja2.UndefinedError) as error:

@@ -27,7 +27,7 @@ def attend(
       key_mask: True where a key may be seen. Each row needs at least one True.
     """
     q, k, v = (x.transpose(0, 2, 1, 3) for x in (q * q.shape[-1] ** -0.5, k, v))
-    logits = jnp.einsum("bhnd,bhmd->bhnm", q, k).astype(jnp.float32)
+    logits = jnp.einsum("bhnd,bhmd->bhnm", q, k, preferred_element_type=jnp.float32)
     if key_mask is not None:
         logits = jnp.where(key_mask[:, None, None, :], logits, -1e30)
     weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)

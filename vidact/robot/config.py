@@ -52,6 +52,7 @@ class RobotConfig:
       normalisation: a method of `vidact.actions`, for actions and state.
       statistics: "action" and "state", in robot units.
       policy_steps: Euler steps with which the policy was evaluated.
+      uses_text: whether it was trained with instructions; without, it is told nothing.
       source_step: training step of the weights.
     """
 
@@ -62,6 +63,7 @@ class RobotConfig:
     normalisation: str
     statistics: Mapping[str, Statistics]
     policy_steps: int
+    uses_text: bool
     source_step: int
 
     @property

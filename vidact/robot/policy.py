@@ -118,9 +118,12 @@ class Policy:
         config, device = self.config, self.device
         sizes = config.model
         normalised = actions.normalise(states, config.statistics["state"], config.normalisation)
+        if not config.uses_text:
+            instructions = [""] * len(images)
         words, mask = text.tokenize(instructions, sizes.max_words, sizes.vocabulary)
+        pixels = torch.from_numpy(np.ascontiguousarray(images))  # a flipped view has no tensor
         return Observation(
-            condition=self.codec.encode(torch.from_numpy(images).to(device)[:, None]),
+            condition=self.codec.encode(pixels.to(device)[:, None]),
             state=torch.from_numpy(normalised).to(device),
             text=torch.from_numpy(words).to(device),
             text_mask=torch.from_numpy(mask).to(device),

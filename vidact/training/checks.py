@@ -1,18 +1,41 @@
 """Sizes that must agree with each other and with the data, checked before anything is written."""
 
+import functools
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import ml_collections
+import numpy as np
 
 from vidact.actions import METHODS, Statistics
 from vidact.errors import UserError
+from vidact.models.covar import text_encoder
+from vidact.nn import unet1d
 
+STREAMS = ("video", "action", "bridge")
+# (smallest, largest, keys)
+BOUNDS = (
+    (1, math.inf, "mesh.fsdp data.threads encoder.patch encoder.frames encoder.channels"),
+    (1, math.inf, "encoder.clips model.depth model.patch model.action_dim model.state_dim"),
+    (1, math.inf, "model.video_width model.video_heads model.action_width model.action_heads"),
+    (1, math.inf, "model.bridge_width model.bridge_heads model.mlp_ratio model.unroll"),
+    (1, math.inf, "model.text_width model.text_depth model.vocabulary model.max_words"),
+    (1, math.inf, "train.steps train.batch_size train.log_every train.evaluate_every"),
+    (1, math.inf, "train.checkpoint_every train.keep"),
+    (2, math.inf, "data.frames"),
+    (0, math.inf, "data.held_out data.cache_mb optimizer.warmup optimizer.weight_decay"),
+    (0, math.inf, "train.loss_weights.video train.loss_weights.action"),
+    (0, 1, "model.text_dropout model.mode_share model.policy_share train.ema optimizer.final"),
+    (0, 2**32 - 1, "seed"),
+)
+POSITIVE = ("data.fps", "optimizer.learning_rate", "optimizer.clip", "optimizer.eps")
+MULTIPLES = {"model.text_width": text_encoder.HEADS, "model.decoder_channels": unet1d.GROUPS}
 CHOICES = {
     "model.remat": ("none", "dots", "full"),
     "model.dtype": ("float32", "bfloat16"),
     "data.normalisation": METHODS,
 }
-STREAMS = ("video", "action", "bridge")
 
 
 def check_sizes(config: ml_collections.ConfigDict) -> None:
@@ -21,11 +44,7 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
     Raises:
       UserError: names the key, or both.
     """
-    for key, choices in CHOICES.items():
-        section, name = key.split(".")
-        if config[section][name] not in choices:
-            value = config[section][name]
-            raise UserError(f"config.{key}={value!r}: choose one of {', '.join(choices)}")
+    _check_values(config)
     data, encoder, model = config.data, config.encoder, config.model
     for (left, a), (right, b) in (
         (("model.latent_channels", model.latent_channels), ("encoder.channels", encoder.channels)),
@@ -40,9 +59,11 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
             f"config.data.frames={data.frames}: must be 1 + a multiple of "
             f"config.encoder.frames={encoder.frames}"
         )
-    if any(side % encoder.patch for side in data.resolution):
+    if len(data.resolution) != 2 or any(
+        side < 1 or side % encoder.patch for side in data.resolution
+    ):
         raise UserError(
-            f"config.data.resolution={tuple(data.resolution)}: must be multiples of "
+            f"config.data.resolution={tuple(data.resolution)}: must be two multiples of "
             f"config.encoder.patch={encoder.patch}"
         )
     if encoder.channels > 3 * encoder.patch**2:
@@ -51,6 +72,31 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
             "values; choose fewer channels or a larger config.encoder.patch"
         )
     _check_widths(model)
+
+
+def _check_values(config: ml_collections.ConfigDict) -> None:
+    """Each value by itself; what is not a number fails every comparison."""
+    for key, choices in CHOICES.items():
+        if _value(config, key) not in choices:
+            raise UserError(
+                f"config.{key}={_value(config, key)!r}: choose one of {', '.join(choices)}"
+            )
+    for low, high, keys in BOUNDS:
+        for key in keys.split():
+            if not low <= _value(config, key) <= high:
+                limits = f"at least {low}" if high == math.inf else f"in [{low}, {high}]"
+                raise UserError(f"config.{key}={_value(config, key)}: must be {limits}")
+    for key in POSITIVE:
+        if not 0 < _value(config, key) < float("inf"):
+            raise UserError(f"config.{key}={_value(config, key)}: must be above 0")
+    for key, factor in MULTIPLES.items():
+        values = np.atleast_1d(_value(config, key))
+        if not values.size or (values < 1).any() or (values % factor).any():
+            raise UserError(f"config.{key}={_value(config, key)}: must be multiples of {factor}")
+
+
+def _value(config: ml_collections.ConfigDict, key: str) -> Any:
+    return functools.reduce(lambda section, name: section[name], key.split("."), config)
 
 
 def check_data(

@@ -2,11 +2,12 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import ml_collections
 import numpy as np
+import psutil
 
 from vidact.batch import Batch
 from vidact.encoders.video.linear import LinearCodec
@@ -25,7 +26,8 @@ def describe(config: ml_collections.ConfigDict) -> None:
     """Prints the model's parts and what a training step of this configuration costs.
 
     Memory is exact for the state; for activations it is the compiled program's temporary buffer
-    on this machine. The time here is measured; the GPUs' is FLOPs over half of their peak.
+    on this machine. The time here is measured where the step fits into memory; the GPUs' is FLOPs
+    over half of their peak.
 
     Raises:
       UserError: the configuration's sizes do not fit each other.
@@ -35,12 +37,22 @@ def describe(config: ml_collections.ConfigDict) -> None:
     print(parameter_line(plan.shapes))
     trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze)
     state_bytes = _count(trainable) * BYTES_PER_TRAINABLE + _count(frozen) * 4
-    flops, seconds, temporary = _measure(config, plan)
-    print(f"state GB: {state_bytes / 1e9:.2f} activations GB: {temporary / 1e9:.2f}")
-    print(f"TFLOP per step: {flops / 1e12:.3f}")
-    hours = config.train.steps * seconds / 3600
-    print(f"this machine: {seconds:.2f} s per step, {hours:.1f} h for {config.train.steps} steps")
+    mesh = sharding.make_mesh(config.mesh)
+    program, example = _compile(config, plan, mesh)
+    temporary = program.memory_analysis().temp_size_in_bytes
     need = (state_bytes + temporary) / 1e9
+    print(f"state GB: {state_bytes / 1e9:.2f} activations GB: {temporary / 1e9:.2f}")
+    flops = _flops(config, program)
+    print(f"TFLOP per step: {flops / 1e12:.3f}")
+    room = psutil.virtual_memory().available / 1e9
+    if need > room:
+        print(f"this machine: does not fit, {need:.1f} of {room:.1f} GB free")
+    else:
+        seconds = _time(program, example)
+        hours = config.train.steps * seconds / 3600
+        print(
+            f"this machine: {seconds:.2f} s per step, {hours:.1f} h for {config.train.steps} steps"
+        )
     for name, (memory, peak) in GPUS.items():
         hours = config.train.steps * flops / (peak * 1e12 * UTILISATION) / 3600
         fits = "fits" if need < 0.9 * memory else "does not fit: lower config.train.batch_size"
@@ -67,11 +79,11 @@ def _count(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
     return sum(int(np.prod(value.shape)) for value in shapes.values())
 
 
-def _measure(config: ml_collections.ConfigDict, plan: state.Blueprint) -> tuple[float, float, int]:
-    """FLOPs, seconds and temporary bytes of one compiled step on made-up data."""
-    mesh = sharding.make_mesh(config.mesh)
+def _compile(config: ml_collections.ConfigDict, plan: state.Blueprint, mesh: jax.sharding.Mesh):
+    """The compiled training step and a function that makes its arguments; allocates nothing."""
     optimizer = make_optimizer(config.optimizer, config.train.steps)
-    current, layout = loop.create_state(registry.maker(config), plan, config, optimizer, mesh)
+    make = registry.maker(config)
+    create, layout = loop.state_maker(make, plan, config, optimizer, mesh)
     update = step.make_step(
         plan,
         optimizer,
@@ -79,18 +91,26 @@ def _measure(config: ml_collections.ConfigDict, plan: state.Blueprint) -> tuple[
         weights=config.train.loss_weights.to_dict(),
         ema_decay=config.train.ema,
     )
-    args = (current, example_batch(config).as_dict(), example_codec(config))
-    # The cost analysis counts a loop's body once; unrolled, it counts every layer.
-    compiled = jax.jit(update, out_shardings=(layout, None)).lower(*args).compile()
-    times = []
+    given = (example_batch(config).as_dict(), example_codec(config))
+    compiled = jax.jit(update, out_shardings=(layout, None))
+    return compiled.lower(jax.eval_shape(create), *given).compile(), lambda: (create(), *given)
+
+
+def _flops(config: ml_collections.ConfigDict, program: jax.stages.Compiled) -> float:
+    """FLOPs of a step: the cost analysis counts a loop's body once, here all layers count."""
+    cost = program.cost_analysis()
+    assert cost is not None, "the backend reports no FLOPs"
+    return float(cost["flops"]) * config.model.depth / min(config.model.unroll, config.model.depth)
+
+
+def _time(program: jax.stages.Compiled, example: Callable[[], tuple]) -> float:
+    """Median seconds of three steps on made-up data."""
+    args, times = example(), []
     for _ in range(3):
         begin = time.perf_counter()
-        jax.block_until_ready(compiled(*args))
+        jax.block_until_ready(program(*args))
         times.append(time.perf_counter() - begin)
-    loops = config.model.depth / min(config.model.unroll, config.model.depth)
-    cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
-    assert cost is not None and memory is not None, "the backend reports neither FLOPs nor memory"
-    return float(cost["flops"]) * loops, float(np.median(times)), memory.temp_size_in_bytes
+    return float(np.median(times))
 
 
 def example_batch(config: ml_collections.ConfigDict) -> Batch:

@@ -7,6 +7,7 @@ import json
 import math
 import pathlib
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,6 +18,9 @@ from tqdm import tqdm
 
 import vidact
 from data_pipelines import pipeline
+from data_pipelines.sources.cache import CachedSource
+from vidact import actions
+from vidact.actions import Statistics
 from vidact.batch import Batch
 from vidact.encoders.video import linear
 from vidact.errors import UserError
@@ -24,8 +28,6 @@ from vidact.models import registry
 from vidact.training import checkpoints, checks, feed, logs, runs, sharding, state, step
 from vidact.training.optimizer import make_optimizer
 
-# What may change when a run is continued: how long and how often, not what is learned.
-FREE_KEYS = ("steps", "log_every", "checkpoint_every", "evaluate_every", "trace")
 EVALUATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -53,6 +55,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
         the loss is not finite.
     """
     workdir = pathlib.Path(workdir).absolute()
+    checks.check_sizes(config)
     check_workdir(config, workdir)
     trainer = prepare(config, workdir)
     with checkpoints.open_manager(
@@ -62,46 +65,54 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
         if newest is not None:
             trainer.state = checkpoints.restore_state(manager, newest, trainer.state)
             print(f"continuing from step {newest}", flush=True)
+        runs.write_config(workdir, config)
         _loop(trainer, manager)
 
 
 def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Refuses a work directory that was trained with other settings.
+    """Refuses to continue a run that was trained with other settings.
 
     Raises:
       UserError: names the first key that differs.
     """
-    if not (workdir / runs.CONFIG).is_file():
+    if not runs.has_checkpoint(workdir):
         return
-    old, new = (_comparable(c) for c in (runs.read_config(workdir), config))
-    difference = runs.first_difference(old, new)
-    if difference:
-        raise UserError(
-            f"{workdir}: belongs to another configuration: {difference}; "
-            "choose another --workdir or the old value"
+    old = runs.read_config(workdir)
+    runs.check_config(workdir, old, config)
+    if old.train.steps != config.train.steps and config.optimizer.schedule == "cosine":
+        print(
+            f"config.train.steps was {old.train.steps}, now {config.train.steps}: the learning "
+            "rate's cosine is stretched to it",
+            flush=True,
         )
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Trainer:
-    """Opens the data, builds a sharded state, and fits or reads the codec.
+    """Opens the data, builds a sharded state, and fits the codec, or reads it where a run goes on.
 
     Raises:
       UserError: the data cannot be read or sizes do not fit; nothing has been written then.
     """
-    checks.check_sizes(config)
     mesh = sharding.make_mesh(config.mesh)
     sharding.check_batch(config.train.batch_size, mesh)
-    train, held_out = open_data(config)
-    checks.check_data(config, train.source.name, train.statistics)
     make = registry.maker(config)
-    optimizer = make_optimizer(config.optimizer, config.train.steps)
     plan = state.blueprint(make)
-    fresh, layout = create_state(make, plan, config, optimizer, mesh)
-    if (workdir / runs.CONFIG).is_file():  # written last: the other assets are there too
+    state.check_freeze(plan.shapes, config.train.freeze)
+    optimizer = make_optimizer(config.optimizer, config.train.steps)
+    source = pipeline.open_source(config.data)
+    resuming = runs.has_checkpoint(workdir)
+    if resuming:
+        runs.check_data_set(workdir, source.name, source.fingerprint)
+    known = actions.load_statistics(workdir / runs.STATISTICS) if resuming else None
+    train, held_out = open_data(config, source, known)
+    checks.check_data(config, source.name, train.statistics)
+    create, layout = state_maker(make, plan, config, optimizer, mesh)
+    fresh = create()
+    if resuming:
         codec = linear.load(workdir / runs.CODEC)
     else:
         codec = fit_codec(config.encoder, train)
-    runs.write_assets(workdir, config, codec, train.statistics)
+        runs.write_assets(workdir, codec, train.statistics, source.fingerprint)
     update = step.make_step(
         plan,
         optimizer,
@@ -125,16 +136,18 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Trainer
 
 def open_data(
     config: ml_collections.ConfigDict,
+    source: CachedSource,
+    statistics: Mapping[str, Statistics] | None = None,
 ) -> tuple[pipeline.WindowDataset, pipeline.WindowDataset | None]:
-    """Training windows and, where episodes are held out, theirs."""
+    """Training windows and, where episodes are held out, theirs; `statistics` if known already."""
     args = dict(
         seed=config.seed,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        source=pipeline.open_source(config.data),
+        source=source,
     )
     size = config.train.batch_size
-    train = pipeline.make_dataset(config.data, batch_size=size, **args)
+    train = pipeline.make_dataset(config.data, batch_size=size, statistics=statistics, **args)
     if not config.data.held_out:
         return train, None
     held_out = pipeline.make_dataset(
@@ -158,15 +171,15 @@ def fit_codec(
     return codec
 
 
-def create_state(make, plan: state.Blueprint, config, optimizer, mesh):
-    """A fresh state, sharded by the rule table, and its shardings."""
+def state_maker(make, plan: state.Blueprint, config, optimizer, mesh):
+    """A jitted function that makes a fresh state, sharded by the rule table, and the shardings."""
     shardings = sharding.parameter_shardings(plan.shapes, mesh)
 
     def create():
         return state.create(make, config.train.freeze, optimizer)
 
     layout = sharding.like_parameters(jax.eval_shape(create), shardings, mesh)
-    return jax.jit(create, out_shardings=layout)(), layout
+    return jax.jit(create, out_shardings=layout), layout
 
 
 def _loop(trainer: Trainer, manager) -> None:
@@ -185,19 +198,23 @@ def _loop(trainer: Trainer, manager) -> None:
             bar.update()
             if config.trace:
                 _trace(trainer.workdir, number, metrics, batch)
-            if number % config.log_every == 0 or number == config.steps:
+            last = number == config.steps
+            saving = manager.should_save(number) or (last and manager.latest_step() != number)
+            logging = number % config.log_every == 0 or last
+            if saving or logging:  # what is not finite is never saved
+                _check_finite(pending, number, trainer.workdir)
+            if logging:
                 values = _summary(pending)
                 seconds = time.perf_counter() - clock
                 values |= {"seconds": seconds / len(pending), "data wait": waiting / seconds}
                 waiting, pending, clock = 0.0, [], time.perf_counter()
-                _check_finite(values, number, trainer.workdir)
                 logger.write(number, values)
-            if trainer.held_out and (number % config.evaluate_every == 0 or number == config.steps):
+            if trainer.held_out and (number % config.evaluate_every == 0 or last):
                 logger.write(number, evaluation_loss(trainer))
                 clock = time.perf_counter()
-            meta = {"step": number, "version": vidact.__version__, "config": _plain(trainer)}
-            due = number == config.steps and manager.latest_step() != number
-            checkpoints.save(manager, trainer.state, meta, force=due)
+            if saving:
+                meta = {"step": number, "version": vidact.__version__, "config": _plain(trainer)}
+                checkpoints.save(manager, trainer.state, meta)
         manager.wait_until_finished()
 
 
@@ -233,18 +250,24 @@ def _summary(rows: list[step.Metrics]) -> dict[str, float]:
     return values
 
 
-def _mean(rows: list[dict[str, jax.Array]]) -> dict[str, float]:
+def _mean(rows: Sequence[step.Metrics]) -> dict[str, float]:
     rows = jax.device_get(rows)
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def _check_finite(values: dict[str, float], number: int, workdir: pathlib.Path) -> None:
-    bad = [name for name, value in values.items() if not math.isfinite(value)]
-    if bad:
-        raise UserError(
-            f"step {number}: {bad[0]} is not finite; lower config.optimizer.learning_rate and "
-            f"continue from the last checkpoint in {workdir}"
-        )
+def _check_finite(rows: list[step.Metrics], number: int, workdir: pathlib.Path) -> None:
+    """Waits for the steps of `rows`, the last of which is `number`.
+
+    Raises:
+      UserError: names the first step whose loss or gradient is not finite.
+    """
+    for back, row in enumerate(reversed(jax.device_get(rows))):
+        bad = [n for n in ("loss", "gradient_norm") if not math.isfinite(row[n])]
+        if bad:
+            raise UserError(
+                f"step {number - back}: {bad[0]} is not finite; lower "
+                f"config.optimizer.learning_rate and continue from the last checkpoint in {workdir}"
+            )
 
 
 def _trace(workdir: pathlib.Path, number: int, metrics, batch: Batch) -> None:
@@ -259,12 +282,3 @@ def _trace(workdir: pathlib.Path, number: int, metrics, batch: Batch) -> None:
 
 def _plain(trainer: Trainer) -> dict[str, Any]:
     return json.loads(json.dumps(trainer.config.to_dict()))
-
-
-def _comparable(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    plain = json.loads(json.dumps(config.to_dict()))
-    plain.pop("evaluate", None)
-    for section, names in (("train", FREE_KEYS), ("data", ("root", "threads", "cache_mb"))):
-        for name in names:
-            plain[section].pop(name, None)
-    return plain

@@ -19,6 +19,15 @@ from vidact.training import checkpoints, state
 CONFIG = "config.json"
 CODEC = "assets/video_codec.safetensors"
 STATISTICS = "assets/statistics.json"
+FINGERPRINT = "assets/data_set.json"
+SECTIONS = ("seed", "mesh", "data", "encoder", "model", "optimizer", "train", "evaluate")
+# What may change when a run is continued. More steps stretch a cosine schedule.
+FREE_SECTIONS = ("evaluate", "demos")
+FREE_KEYS = (
+    ("train", ("steps", "log_every", "checkpoint_every", "evaluate_every", "keep", "trace")),
+    ("optimizer", ("learning_rate",)),
+    ("data", ("root", "threads", "cache_mb")),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +61,13 @@ def read_config(workdir: str | pathlib.Path) -> ml_collections.ConfigDict:
     if not path.is_file():
         raise UserError(f"{path}: no such file; give the work directory of a training run")
     try:
-        return ml_collections.ConfigDict(_with_tuples(json.loads(path.read_text())))
+        config = ml_collections.ConfigDict(_with_tuples(json.loads(path.read_text())))
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: not a configuration ({error}); restore or train again") from error
+    missing = [name for name in SECTIONS if name not in config]
+    if missing:
+        raise UserError(f"{path}: has no config.{missing[0]}; restore it or train again")
+    return config
 
 
 def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
@@ -73,6 +86,7 @@ def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
         if not steps or (step is not None and step not in steps):
             raise UserError(f"{workdir}: no checkpoint of step {step}; there are {sorted(steps)}")
         step = max(steps) if step is None else step
+        check_config(workdir / CONFIG, config, checkpoints.restore_meta(manager, step)["config"])
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         shapes = {
             k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=device)
@@ -89,13 +103,71 @@ def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
     )
 
 
-def write_assets(workdir: pathlib.Path, config, codec, statistics) -> None:
-    """Writes the configuration, the codec and the statistics, each whole or not at all."""
+def has_checkpoint(workdir: pathlib.Path) -> bool:
+    """Whether there is something to continue from; Orbax names half-written ones otherwise."""
+    folder = workdir / checkpoints.FOLDER
+    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
+
+
+def write_assets(workdir: pathlib.Path, codec, statistics, fingerprint: str) -> None:
+    """Writes what belongs to the weights and never changes, each whole or not at all."""
     (workdir / "assets").mkdir(parents=True, exist_ok=True)
     _atomic(workdir / STATISTICS, lambda p: actions.save_statistics(p, statistics))
     _atomic(workdir / CODEC, lambda p: linear.save(codec, p))
+    _atomic(workdir / FINGERPRINT, lambda p: p.write_text(json.dumps({"sha256": fingerprint})))
+
+
+def write_config(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+    """Writes config.json, whole or not at all."""
     text = json.dumps(config.to_dict(), indent=2) + "\n"
     _atomic(workdir / CONFIG, lambda p: p.write_text(text))
+
+
+def check_data_set(workdir: pathlib.Path, name: str, fingerprint: str) -> None:
+    """Refuses to go on with other data than the run began with: its statistics would not fit.
+
+    Raises:
+      UserError: names the data set.
+    """
+    try:
+        known = json.loads((workdir / FINGERPRINT).read_text())["sha256"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{workdir / FINGERPRINT}: {error!r}; restore it or train again") from error
+    if known != fingerprint:
+        raise UserError(
+            f"{name}: not the data set that {workdir} was trained on; set config.data.root to that "
+            "one, or choose another --workdir"
+        )
+
+
+def check_config(where: pathlib.Path, config: ml_collections.ConfigDict, other: Any) -> None:
+    """Refuses a configuration that makes another model or other batches than `other`.
+
+    Args:
+      where: the culprit, for the message.
+      config: what is there.
+      other: the configuration that it is compared with; a dictionary or a ConfigDict.
+
+    Raises:
+      UserError: names the first key that differs.
+    """
+    difference = first_difference(_fixed(config), _fixed(other))
+    if difference:
+        raise UserError(
+            f"{where}: belongs to another configuration: {difference}; "
+            "choose another --workdir or the old value"
+        )
+
+
+def _fixed(config: Any) -> dict[str, Any]:
+    """A configuration as JSON has it, without what may change."""
+    plain = json.loads(json.dumps(config if isinstance(config, dict) else config.to_dict()))
+    for section in FREE_SECTIONS:
+        plain.pop(section, None)
+    for section, names in FREE_KEYS:
+        for name in names:
+            plain.get(section, {}).pop(name, None)
+    return plain
 
 
 def first_difference(a: dict[str, Any], b: dict[str, Any], prefix: str = "config") -> str | None:

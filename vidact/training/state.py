@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.struct
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from vidact.errors import UserError
 from vidact.models.protocol import VideoActionModel
 
 # By path: arrays, or in their place shapes or shardings, as JAX's tree functions put them there.
@@ -73,6 +74,24 @@ def split_frozen(
     """Trainable and frozen parameters; `freeze` holds regular expressions of paths."""
     frozen = {k: v for k, v in all_parameters.items() if any(re.search(p, k) for p in freeze)}
     return {k: v for k, v in all_parameters.items() if k not in frozen}, frozen
+
+
+def check_freeze(shapes: Mapping[str, Any], freeze: Sequence[str]) -> None:
+    """Refuses patterns that freeze nothing: a mistyped one would silently train everything.
+
+    Raises:
+      UserError: names the pattern.
+    """
+    for pattern in freeze:
+        try:
+            found = any(re.search(pattern, path) for path in shapes)
+        except re.error as error:
+            raise UserError(f"config.train.freeze: {pattern!r}: {error}; mend it") from error
+        if not found:
+            raise UserError(
+                f"config.train.freeze: {pattern!r} matches no parameter; they are named like "
+                f"{next(iter(shapes))}"
+            )
 
 
 def create(

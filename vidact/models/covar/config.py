@@ -6,6 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import ml_collections
 
+from vidact.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class CoVARConfig:
@@ -65,7 +67,17 @@ class CoVARConfig:
 
 
 def from_config(config: ml_collections.ConfigDict) -> CoVARConfig:
-    """A `CoVARConfig` from `config.model` (its `family` key left out)."""
+    """A `CoVARConfig` from `config.model` (its `family` key left out).
+
+    Raises:
+      UserError: a key is missing or unknown, as in a run of another version.
+    """
     fields = {k: v for k, v in config.to_dict().items() if k != "family"}
+    strange = fields.keys() ^ {field.name for field in dataclasses.fields(CoVARConfig)}
+    if strange:
+        raise UserError(
+            f"config.model.{min(strange)}: missing or unknown; this configuration is of another "
+            "version of vidact"
+        )
     fields["decoder_channels"] = tuple(fields["decoder_channels"])
     return CoVARConfig(**fields)
