@@ -125,6 +125,6 @@ def test_help_shows_examples(capsys):
     with pytest.raises(SystemExit) as ended:
         export.main(["--help"])
     assert ended.value.code == 0
-    assert "python -m vidact.export --checkpoint RUN --to exported --verify" in (
+    assert "python -m vidact.export --checkpoint runs/quickstart/run --to exported --verify" in (
         capsys.readouterr().out
     )
