@@ -28,7 +28,7 @@ KNOWS = {
     "training": MODEL_SIDE | {"models", "encoders", "data_pipelines", "command", "vidact"},
     "evaluation": MODEL_SIDE
     | {"models", "encoders", "data_pipelines", "command", "training", "simulators"},
-    "interop": MODEL_SIDE | {"models", "encoders", "training"},
+    "interop": MODEL_SIDE | {"models", "encoders", "training", "command"},
     "simulators": {"errors"},
     "robot": LEAVES,
     "data_pipelines": {"batch", "command"} | LEAVES,

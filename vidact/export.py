@@ -79,11 +79,13 @@ def check_target(target: pathlib.Path, overwrite: bool) -> None:
 def write(run, folder: pathlib.Path) -> None:
     """Writes weights, codec and configuration of a loaded run into an existing folder."""
     from vidact.encoders.video import linear
-    from vidact.interop import keys
+    from vidact.interop import keys, names
     from vidact.training import state
 
-    arrays = {path: np.asarray(value) for path, value in state.parameters(run.model).items()}
-    tensors = keys.to_torch(arrays, run.config.model.patch)
+    arrays = {
+        path: np.asarray(value, np.float32) for path, value in state.parameters(run.model).items()
+    }
+    tensors = names.to_torch(keys.covar(run.config.model.patch), arrays)
     safetensors.numpy.save_file(tensors, folder / MODEL, metadata={"format": "pt"})
     linear.save(run.codec, folder / CODEC)
     text = json.dumps(describe(run).to_json(), indent=1)
@@ -123,13 +125,13 @@ def verify(run, folder: pathlib.Path) -> tuple[float, float]:
       run: the loaded run.
       folder: its export.
     """
-    from vidact.interop import parity
+    from vidact.interop import same_noise
 
-    arrays, start = _starts(run), parity.noise(run)
+    arrays, start = _starts(run), same_noise.noise(run)
     video, actions = 0.0, 0.0
     with tqdm(total=4, desc="verifying", unit="run", leave=False) as bar:
         for mode in ("joint", "policy"):
-            wanted = parity.denoise(run, arrays, start, mode)
+            wanted = same_noise.denoise(run, arrays, start, mode)
             bar.update()
             latents, chunk = _in_torch(folder, arrays, start, mode)
             bar.update()
@@ -142,13 +144,13 @@ def verify(run, folder: pathlib.Path) -> tuple[float, float]:
 def _starts(run) -> Mapping[str, np.ndarray]:
     """Held-out windows where the run's data set is there, else random frames."""
     from data_pipelines import pipeline
-    from vidact.interop import parity
+    from vidact.interop import same_noise
 
     config = run.config
-    root, count = config.data.root, parity.SAMPLES
+    root, count = config.data.root, same_noise.SAMPLES
     if not (root and pathlib.Path(root).exists()):
         print(f"config.data.root={root!r}: not there; verifying on random frames", file=sys.stderr)
-        return parity.random_frames(run)
+        return same_noise.random_frames(run)
     split = "held_out" if config.data.held_out else "train"
     data = pipeline.make_dataset(
         config.data, seed=config.seed, batch_size=count, split=split, statistics=run.statistics

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from vidact.errors import UserError
-from vidact.interop import keys
+from vidact.interop import keys, names
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.model import CoVAR
 from vidact.training import state
@@ -28,6 +28,7 @@ CONFIG = CoVARConfig(
     max_words=5,
     decoder_channels=(8, 16),
 )
+LAYOUT = keys.covar(CONFIG.patch)
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +44,16 @@ def parameters(shapes):
 
 
 def test_there_and_back_changes_nothing(parameters, shapes):
-    tensors = keys.to_torch(parameters, CONFIG.patch)
-    back = keys.to_jax(tensors, shapes, CONFIG.patch)
+    tensors = names.to_torch(LAYOUT, parameters)
+    back = names.to_jax(LAYOUT, tensors, shapes)
     assert back.keys() == parameters.keys()
     assert all(np.array_equal(back[path], parameters[path]) for path in parameters)
-    numbers = sum(x.size for x in parameters.values()) + tensors[keys.FREQUENCIES].size
+    numbers = sum(x.size for x in parameters.values())
     assert sum(x.size for x in tensors.values()) == numbers
 
 
 def test_layouts_are_pytorchs(parameters):
-    tensors = keys.to_torch(parameters, CONFIG.patch)
+    tensors = names.to_torch(LAYOUT, parameters)
     qkv = parameters["video/spatial_blocks/attn/qkv/kernel"]
     np.testing.assert_array_equal(tensors["video.spatial_blocks.1.attn.qkv.weight"], qkv[1].T)
     patches = parameters["video/x_embedder/kernel"]
@@ -73,18 +74,18 @@ def test_the_video_branch_goes_by_stdit3s_names(shared, shapes):
         for name, axes in wanted.items()
         if not (block := re.match(r"\w+_blocks\.(\d+)\.", name)) or int(block[1]) < CONFIG.depth
     }
-    places = {p.name: len(p.shape) for p in keys.places(shapes, CONFIG.patch)}
-    video = {n.removeprefix(keys.PREFIX): v for n, v in places.items() if n.startswith(keys.PREFIX)}
-    assert {**video, "rope.freqs": 1} == depth_2
+    found = {p.name: len(p.shape) for p in names.places(LAYOUT, shapes)}
+    video = {n.removeprefix(keys.PREFIX): v for n, v in found.items() if n.startswith(keys.PREFIX)}
+    assert video == depth_2
 
 
 def test_everything_that_does_not_fit_is_named(parameters, shapes):
-    tensors = keys.to_torch(parameters, CONFIG.patch)
+    tensors = names.to_torch(LAYOUT, parameters)
     del tensors["bridges.1.action.proj.weight"], tensors["video.t_block.1.bias"]
     tensors["stranger.weight"] = np.zeros(3, np.float32)
     tensors["action.y_proj.fc1.weight"] = np.zeros((16, 9), np.float32)
     with pytest.raises(UserError) as error:
-        keys.to_jax(tensors, shapes, CONFIG.patch)
+        names.to_jax(LAYOUT, tensors, shapes)
     told = str(error.value)
     assert "missing: bridges.1.action.proj.weight, video.t_block.1.bias;" in told
     assert "unexpected: stranger.weight;" in told
@@ -93,15 +94,8 @@ def test_everything_that_does_not_fit_is_named(parameters, shapes):
 
 
 def test_a_transposed_weight_is_misshapen(parameters, shapes):
-    tensors = keys.to_torch(parameters, CONFIG.patch)
+    tensors = names.to_torch(LAYOUT, parameters)
     name = "video.spatial_blocks.0.mlp.fc1.weight"
     tensors[name] = tensors[name].T
     with pytest.raises(UserError, match=r"misshapen: video\.spatial_blocks\.0\.mlp\.fc1\.weight"):
-        keys.to_jax(tensors, shapes, CONFIG.patch)
-
-
-def test_other_rotary_frequencies_are_refused(parameters, shapes):
-    tensors = keys.to_torch(parameters, CONFIG.patch)
-    tensors[keys.FREQUENCIES] = tensors[keys.FREQUENCIES] * 1.01
-    with pytest.raises(UserError, match=r"video\.rope\.freqs: not"):
-        keys.to_jax(tensors, shapes, CONFIG.patch)
+        names.to_jax(LAYOUT, tensors, shapes)

@@ -10,7 +10,8 @@ import pytest
 import safetensors.numpy
 from flax import nnx
 
-from vidact.interop import keys
+from vidact.interop import keys, names
+from vidact.interop.parity import stdit3
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.video_dit import VideoDiT
 from vidact.training import state
@@ -26,6 +27,7 @@ CONFIG = CoVARConfig(
     max_words=12,
     learn_sigma=True,
 )
+LAYOUT = keys.covar(CONFIG.patch)
 CASES = ("even", "nomask", "odd", "cfg", "image")
 
 
@@ -47,10 +49,9 @@ def blank():
 @pytest.fixture(scope="module")
 def weights(golden, blank):
     """The fixture's weights, which are a function of their names; see `tensor`."""
-    places = {
-        p.name.removeprefix(keys.PREFIX): p.shape for p in keys.places(blank[1], CONFIG.patch)
-    }
-    tensors = {name: tensor(name, shape) for name, shape in places.items()}
+    places = names.places(LAYOUT, blank[1])
+    called = {p.name.removeprefix(keys.PREFIX): p.shape for p in places}
+    tensors = {name: tensor(name, shape) for name, shape in called.items()}
     tensors["rope.freqs"] = golden["rope.freqs"]
     assert sorted(tensors) == golden["names"].tolist()
     total = 0
@@ -75,7 +76,7 @@ def model(weights, blank):
     """VideoDiT with the fixture's weights."""
     plan, shapes = blank
     tensors = {keys.PREFIX + name: array for name, array in weights.items()}
-    parameters = keys.to_jax(tensors, shapes, CONFIG.patch)
+    parameters = names.to_jax(LAYOUT, tensors, shapes)
     leaves = [jnp.asarray(parameters[path]) for path in shapes if path != "y_embedding"]
     return nnx.merge(plan.graphdef, jax.tree.unflatten(plan.treedef, leaves))
 
@@ -123,3 +124,39 @@ def test_the_golden_is_the_fixture(shared, golden, weights):
             channels = CONFIG.latent_channels  # the others are an unused variance
             assert np.array_equal(file[f"{case}/out"][:, :channels], golden[f"{case}/out"])
             assert np.array_equal(file[f"{case}/in/x"], golden[f"{case}/in/x"])
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Loose parts of the original code, and inputs and losses of its training."""
+    with np.load(GOLDEN.with_name("stdit3_parts.npz")) as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.mark.parametrize("kind", ["masked", "unmasked"])
+def test_gradients_are_those_of_stdit3(golden, blank, model, parts, kind):
+    """The golden holds each tensor's largest entry and 24 entries evenly spread over it."""
+    prefix = "even/in/"
+    given = {k.removeprefix(prefix): v for k, v in golden.items() if k.startswith(prefix)}
+    train = {k.removeprefix("train/"): v for k, v in parts.items() if k.startswith("train/")}
+    with jax.default_matmul_precision("highest"):
+        losses, found = stdit3.gradient(model, given, train, kind == "masked")
+    np.testing.assert_allclose(losses, train[f"{kind}/loss"], atol=1e-5)
+    arrays = {f"video/{path}": np.asarray(value) for path, value in found.items()}
+    tensors = names.to_torch(keys.stdit3(CONFIG.patch), arrays)
+    with np.load(GOLDEN.with_name("stdit3_gradients.npz")) as file:
+        wanted = {n.removeprefix(f"{kind}/"): file[n] for n in file.files if n.startswith(kind)}
+    assert wanted.keys() == tensors.keys() - {"rope.freqs"}
+    for name, (largest, *entries) in wanted.items():
+        flat = tensors[name].reshape(-1)
+        at = np.linspace(0, flat.size - 1, min(24, flat.size)).astype(int)
+        np.testing.assert_allclose(np.abs(flat).max(), largest, atol=1e-4, rtol=1e-3)
+        assert np.abs(flat[at] - entries).max() <= min(1e-4, 1e-3 * largest), name
+
+
+def test_parts_are_those_of_stdit3(tmp_path):
+    (tmp_path / "stdit3_parts.npz").write_bytes(GOLDEN.with_name("stdit3_parts.npz").read_bytes())
+    with jax.default_matmul_precision("highest"):
+        cases = list(stdit3.parts(tmp_path))
+    assert len(cases) == 21
+    assert max(case.over for case in cases) <= 1, cases

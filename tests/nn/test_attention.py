@@ -59,7 +59,7 @@ def test_attend_survives_large_logits():
 
 def test_self_attention_normalises_then_turns_queries_and_keys(mask):
     layer = filled(SelfAttention(WIDTH, HEADS, rngs=nnx.Rngs(0)))
-    x, table = normal(2, 5, WIDTH), rope.rotation(jnp.arange(5.0), WIDTH // HEADS)
+    x, table = normal(2, 5, WIDTH), rope.rotation(jnp.arange(5.0), rope.frequencies(WIDTH // HEADS))
     found = layer(jnp.asarray(x), table, None if mask is None else jnp.asarray(mask))
     kernel, bias = weights(layer.qkv)
     qkv = (x.astype(np.float64) @ kernel + bias).reshape(2, 5, 3, HEADS, -1)

@@ -61,7 +61,7 @@ def test_2d_positions_are_those_of_open_sora(parts, name, size):
 def test_rope_turns_neighbouring_pairs():
     x = np.random.default_rng(0).standard_normal((2, 6, 3, 8))
     positions = np.array([0.0, 0.5, 1.0, 2.5, 7.0, 31.0])
-    table = rope.rotation(jnp.asarray(positions, jnp.float32), 8)
+    table = rope.rotation(jnp.asarray(positions, jnp.float32), rope.frequencies(8))
     found = rope.rotate(jnp.asarray(x, jnp.float32), table)
     angles = positions[:, None] * 10000.0 ** (-2 * np.arange(4) / 8)
     pairs = x[..., 0::2] + 1j * x[..., 1::2]
@@ -73,7 +73,7 @@ def test_rope_turns_neighbouring_pairs():
 @pytest.mark.parametrize("name", ["rope", "rope72"])
 def test_rope_is_that_of_open_sora(parts, name):
     x = parts[f"{name}/in"].swapaxes(1, 2)  # heads before the sequence there
-    table = rope.rotation(jnp.arange(x.shape[1], dtype=jnp.float32), x.shape[-1])
+    table = rope.rotation(jnp.arange(x.shape[1], dtype=jnp.float32), rope.frequencies(x.shape[-1]))
     found = np.asarray(rope.rotate(jnp.asarray(x), table)).swapaxes(1, 2)
     np.testing.assert_allclose(found, parts[f"{name}/out"], atol=1e-5)
 
@@ -83,8 +83,8 @@ def test_rope_sees_distances_only():
     q, k = (jnp.asarray(rng.standard_normal((1, 1, 1, 8)), jnp.float32) for _ in range(2))
 
     def product(at_q: float, at_k: float) -> float:
-        a = rope.rotate(q, rope.rotation(jnp.asarray([at_q]), 8))
-        b = rope.rotate(k, rope.rotation(jnp.asarray([at_k]), 8))
+        a = rope.rotate(q, rope.rotation(jnp.asarray([at_q]), rope.frequencies(8)))
+        b = rope.rotate(k, rope.rotation(jnp.asarray([at_k]), rope.frequencies(8)))
         return float((a * b).sum())
 
     assert abs(product(3.0, 1.5) - product(10.0, 8.5)) < 1e-5

@@ -14,7 +14,7 @@ from flax import nnx
 from configs import base
 from vidact import actions, export, inputs
 from vidact.encoders.video import linear
-from vidact.interop import keys
+from vidact.interop import keys, names
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.model import CoVAR
 from vidact.robot import covar, weights
@@ -63,7 +63,7 @@ def _noise(path: str, shape: tuple[int, ...]) -> jax.Array:
 def tensors() -> dict[str, np.ndarray]:
     """The model's weights under their names in files."""
     arrays = {k: np.asarray(v) for k, v in state.parameters(jax_model()).items()}
-    return keys.to_torch(arrays, CONFIG.patch)
+    return names.to_torch(keys.covar(CONFIG.patch), arrays)
 
 
 @functools.cache

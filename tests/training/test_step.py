@@ -88,7 +88,7 @@ def test_the_average_follows_slowly(setup, count, decay):
 
 def test_frozen_parameters_stay_and_cost_nothing(setup, second):
     frozen = second[0].frozen
-    assert {name.split("/")[0] for name in frozen} == {"text_encoder", "video"}
+    assert {name.split("/")[0] for name in frozen} == {"text_encoder", "video", "y_embedding"}
     assert same(frozen, setup.first.frozen)
     assert not set(frozen) & set(second[0].params)
     paths, _ = jax.tree.flatten_with_path(second[0].opt_state)

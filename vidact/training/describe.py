@@ -35,7 +35,7 @@ def describe(config: ml_collections.ConfigDict) -> None:
     checks.check_sizes(config)
     plan = state.blueprint(registry.maker(config))
     print(parameter_line(plan.shapes))
-    trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze)
+    trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze, plan.buffers)
     state_bytes = _count(trainable) * BYTES_PER_TRAINABLE + _count(frozen) * 4
     mesh = sharding.make_mesh(config.mesh)
     program, example = _compile(config, plan, mesh)
@@ -60,9 +60,14 @@ def describe(config: ml_collections.ConfigDict) -> None:
 
 
 def parameter_line(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> str:
-    """`parameters total: N video: ... action: ... bridge: ...`, counted from shapes."""
+    """`parameters total: N video: ... action: ... bridge: ...`, counted from shapes.
+
+    The null text is left out: it is a buffer in STDiT3 too, whose published count this keeps.
+    """
     parts: Counter[str] = Counter()
     for path, value in shapes.items():
+        if path == "y_embedding":
+            continue
         parts[_part(path)] += int(np.prod(value.shape))
     listed = " ".join(f"{name}: {count}" for name, count in parts.items())
     return f"parameters total: {sum(parts.values())} {listed}"
@@ -72,7 +77,7 @@ def _part(path: str) -> str:
     if path.startswith("action/decoder"):
         return "decoder"
     first = path.split("/")[0]
-    return {"bridges": "bridge", "text_encoder": "text", "y_embedding": "text"}.get(first, first)
+    return {"bridges": "bridge", "text_encoder": "text"}.get(first, first)
 
 
 def _count(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:

@@ -22,7 +22,7 @@ RULES: tuple[tuple[str, P], ...] = (
     (r"/(qkv|q_linear|kv_linear|fc1|t_block|film|x_embedder)/kernel$", P("fsdp", None)),
     (r"/(proj|fc2|skip|linear|lift/\d+|mlp_\d)/kernel$", P(None, "fsdp")),
     (r"/(words|y_embedding)$|^y_embedding$", P(None, "fsdp")),
-    (r"/(bias|weight|scale_shift_table|positions)$", P()),
+    (r"/(bias|weight|scale_shift_table|positions|freqs)$", P()),
 )
 
 

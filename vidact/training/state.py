@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import flax.struct
@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 
 from vidact.errors import UserError
-from vidact.models.protocol import VideoActionModel
+from vidact.nn import layers
 
 # By path: arrays, or in their place shapes or shardings, as JAX's tree functions put them there.
 Parameters = dict[str, Any]
@@ -25,7 +25,7 @@ class TrainState:
     Attributes:
       step: number of updates done, int32.
       params: trainable parameters by path, float32.
-      frozen: the others by path.
+      frozen: the others by path: by `config.train.freeze`, and the model's buffers.
       ema: exponential moving average of `params`.
       opt_state: the optimizer's state over `params`.
     """
@@ -39,13 +39,20 @@ class TrainState:
 
 @dataclasses.dataclass(frozen=True)
 class Blueprint:
-    """A model without its arrays: how to put a flat dictionary of parameters back into it."""
+    """A model without its arrays: how to put a flat dictionary of parameters back into it.
+
+    Attributes:
+      graphdef, treedef: what is not an array.
+      shapes: of parameters and buffers, by path.
+      buffers: the paths of those that never train (`vidact.nn.layers.Buffer`).
+    """
 
     graphdef: nnx.GraphDef
     treedef: Any
     shapes: dict[str, jax.ShapeDtypeStruct]
+    buffers: frozenset[str]
 
-    def assemble(self, parameters: Parameters) -> VideoActionModel:
+    def assemble(self, parameters: Parameters) -> Any:
         """The model with these parameters.
 
         Raises:
@@ -59,7 +66,14 @@ def blueprint(make: Callable[[], nnx.Module]) -> Blueprint:
     """The blueprint of the model that `make` builds; nothing is allocated."""
     graphdef, state = nnx.split(nnx.eval_shape(make))
     leaves, treedef = jax.tree.flatten_with_path(state)
-    return Blueprint(graphdef, treedef, {_name(path): leaf for path, leaf in leaves})
+    shapes = {_name(path): leaf for path, leaf in leaves}
+    return Blueprint(graphdef, treedef, shapes, buffers(state))
+
+
+def buffers(state: nnx.State) -> frozenset[str]:
+    """The paths of a model's state that never train."""
+    leaves, _ = jax.tree.flatten_with_path(nnx.filter_state(state, layers.Buffer))
+    return frozenset(_name(path) for path, _ in leaves)
 
 
 def parameters(model: nnx.Module) -> Parameters:
@@ -69,10 +83,21 @@ def parameters(model: nnx.Module) -> Parameters:
 
 
 def split_frozen(
-    all_parameters: Parameters, freeze: Sequence[str]
+    all_parameters: Parameters, freeze: Sequence[str], buffers: Collection[str] = ()
 ) -> tuple[Parameters, Parameters]:
-    """Trainable and frozen parameters; `freeze` holds regular expressions of paths."""
-    frozen = {k: v for k, v in all_parameters.items() if any(re.search(p, k) for p in freeze)}
+    """Trainable and frozen parameters.
+
+    Args:
+      all_parameters: by path.
+      freeze: regular expressions of paths.
+      buffers: paths that never train.
+    """
+    patterns = [re.compile(pattern) for pattern in freeze]
+    frozen = {
+        path: value
+        for path, value in all_parameters.items()
+        if path in buffers or any(pattern.search(path) for pattern in patterns)
+    }
     return {k: v for k, v in all_parameters.items() if k not in frozen}, frozen
 
 
@@ -98,7 +123,8 @@ def create(
     make: Callable[[], nnx.Module], freeze: Sequence[str], optimizer: optax.GradientTransformation
 ) -> TrainState:
     """A fresh state; call it under jit, or eval_shape, never eagerly."""
-    params, frozen = split_frozen(parameters(make()), freeze)
+    model = make()
+    params, frozen = split_frozen(parameters(model), freeze, buffers(nnx.state(model)))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,

@@ -54,7 +54,8 @@ class ActionDiT(nnx.Module):
     def rotation(self, count: int):
         """RoPE at the state's position 0 and the actions' 1..Ta."""
         head_dim = self.config.action_width // self.config.action_heads
-        return rope.rotation(jnp.arange(count + 1, dtype=jnp.float32), head_dim)
+        positions = jnp.arange(count + 1, dtype=jnp.float32)
+        return rope.rotation(positions, rope.frequencies(head_dim))
 
     def decode(
         self, x: Float[Array, "b m 1 c"], embedded: Float[Array, "b m c"], mask: Bool[Array, "b n"]

@@ -76,8 +76,8 @@ def rotations(config: CoVARConfig, frames: int, tokens: int, actions: int):
     Frame 0 stands at 0, latent k >= 1 in the middle of the frames it covers, action i halfway
     between the frames i and i + 1 that it joins, the state at 0.
     """
-    head_dim = config.bridge_width // config.bridge_heads
+    frequencies = rope.frequencies(config.bridge_width // config.bridge_heads)
     later = jnp.arange(1, frames) * config.latent_frames - (config.latent_frames - 1) / 2
     video = jnp.repeat(jnp.concatenate([jnp.zeros(1), later]), tokens)
     action = jnp.concatenate([jnp.zeros(1), jnp.arange(actions) + 0.5])
-    return rope.rotation(video, head_dim), rope.rotation(action, head_dim)
+    return rope.rotation(video, frequencies), rope.rotation(action, frequencies)

@@ -26,7 +26,7 @@ class CoVAR(nnx.Module):
         self.bridges = layers.stack(config.depth, lambda r: bridge.Bridge(config, rngs=r), rngs)
         self.text_encoder = nnx.data(TextEncoder(config, rngs=rngs) if config.text_depth else None)
         null = jax.random.normal(rngs.params(), (config.max_words, config.text_width))
-        self.y_embedding = nnx.Param(null / config.text_width**0.5)
+        self.y_embedding = layers.Buffer(null / config.text_width**0.5)
 
     def encode_text(
         self,

@@ -35,11 +35,21 @@ class TimeEmbedder(nnx.Module):
         return embedded, t6.reshape(*t.shape, 6, -1)
 
 
-class FinalLayer(nnx.Module):
-    """Modulated norm and projection (specs/opensora.md 1.7, without its conditioning quirk).
+class TemporalRoPE(nnx.Module):
+    """The frequencies of the temporal blocks, which STDiT3 stores (specs/opensora.md 1.4, 2).
 
-    Open-Sora normalises conditioning frames twice; their output is never used, so here every
-    frame is treated alike.
+    Released weights may hold them rounded to bfloat16; what was stored is used.
+    """
+
+    def __init__(self, head_dim: int):
+        self.freqs = layers.Buffer(jnp.asarray(rope.frequencies(head_dim)))
+
+
+class FinalLayer(nnx.Module):
+    """Modulated norm and projection (specs/opensora.md 1.7).
+
+    Open-Sora normalises and modulates conditioning frames twice. Their output is never used, so
+    here every frame is treated alike; `VideoDiT.reference` repeats it.
     """
 
     def __init__(self, width: int, out: int, *, rngs: nnx.Rngs, dtype=jnp.float32):
@@ -51,8 +61,14 @@ class FinalLayer(nnx.Module):
     def __call__(
         self, x: Float[Array, "b t s c"], embedded: Float[Array, "b t c"]
     ) -> Float[Array, "b t s o"]:
+        return self.linear(self.modulated(x, embedded))
+
+    def modulated(
+        self, x: Float[Array, "b t s c"], embedded: Float[Array, "b #t c"]
+    ) -> Float[Array, "b t s c"]:
+        """What the projection sees."""
         table = (self.scale_shift_table[...] + embedded[:, :, None]).astype(x.dtype)
-        return self.linear(modulate(x, table[:, :, :1], table[:, :, 1:]))
+        return modulate(x, table[:, :, :1], table[:, :, 1:])
 
 
 class VideoDiT(nnx.Module):
@@ -65,6 +81,7 @@ class VideoDiT(nnx.Module):
         self.x_embedder = Linear(p * p * config.latent_channels, width, rngs=rngs, dtype=dtype)
         self.time = TimeEmbedder(width, rngs=rngs, dtype=dtype)
         self.y_proj = MLP(config.text_width, width, width, rngs=rngs, dtype=dtype)
+        self.rope = TemporalRoPE(width // config.video_heads)
         args = (width, config.video_heads, config.mlp_ratio)
         self.spatial_blocks = layers.stack(
             config.depth,
@@ -107,8 +124,7 @@ class VideoDiT(nnx.Module):
 
     def rotation(self, frames: int):
         """RoPE of the temporal blocks at latent frames 0..T-1."""
-        head_dim = self.config.video_width // self.config.video_heads
-        return rope.rotation(jnp.arange(frames, dtype=jnp.float32), head_dim)
+        return rope.rotation(jnp.arange(frames, dtype=jnp.float32), self.rope.freqs[...])
 
     def head(
         self,
@@ -117,12 +133,16 @@ class VideoDiT(nnx.Module):
         shape: tuple[int, ...],
     ) -> Float[Array, "b t h w c"]:
         """Velocity of latents of `shape` [B, T, H, W, C] (specs/opensora.md 1.7 and 1.8)."""
-        b, t, h, w, c = shape
+        return self._unpatchify(self.final_layer(x, embedded), shape)[..., : shape[-1]]
+
+    def _unpatchify(self, out: Float[Array, "b t s o"], shape: tuple[int, ...]):
+        """All channels that the last layer predicts, as latents of `shape`."""
+        b, t, h, w, _ = shape
         p = self.config.patch
         rows, columns = -(-h // p), -(-w // p)
-        out = self.final_layer(x, embedded).reshape(b, t, rows, columns, p, p, -1)
+        out = out.reshape(b, t, rows, columns, p, p, -1)
         out = out.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, t, rows * p, columns * p, -1)
-        return out[:, :, :h, :w, :c]
+        return out[:, :, :h, :w]
 
     def __call__(
         self,
@@ -134,6 +154,48 @@ class VideoDiT(nnx.Module):
         pixels: tuple[float, float] | None = None,
     ) -> Float[Array, "b t h w c"]:
         """Velocity without an action stream: STDiT3 itself; `pixels` as in `embed`."""
+        x, embedded = self.features(latents, t, text, text_mask, fps, pixels)
+        return self.head(x, embedded, latents.shape)
+
+    def reference(
+        self,
+        clean: Bool[Array, "b t"],
+        latents: Float[Array, "b t h w c"],
+        t: Float[Array, "b t"],
+        text: Float[Array, "b l d"],
+        text_mask: Bool[Array, "b l"] | None,
+        fps: Float[Array, "b"],
+        pixels: tuple[float, float] | None = None,
+    ) -> Float[Array, "b t h w o"]:
+        """All that STDiT3 returns, what nobody reads included, for comparing with it.
+
+        That is the variance's channels, and the conditioning frames as its last layer distorts
+        them: first it modulates them by the time of the others (specs/opensora.md 1.7).
+
+        Args:
+          clean: the conditioning frames; the other arguments are those of `__call__`.
+        """
+        x, embedded = self.features(latents, t, text, text_mask, fps, pixels)
+        x = jnp.where(clean[:, :, None, None], self.distorted(x, t, fps), x)
+        return self._unpatchify(self.final_layer(x, embedded), latents.shape)
+
+    def distorted(
+        self, x: Float[Array, "b t s e"], t: Float[Array, "b t"], fps: Float[Array, "b"]
+    ) -> Float[Array, "b t s e"]:
+        """Tokens modulated once by the latest time among their clip's frames."""
+        latest, _ = self.time(t.max(axis=1, keepdims=True), fps)
+        return self.final_layer.modulated(x, latest)
+
+    def features(
+        self,
+        latents: Float[Array, "b t h w c"],
+        t: Float[Array, "b t"],
+        text: Float[Array, "b l d"],
+        text_mask: Bool[Array, "b l"] | None,
+        fps: Float[Array, "b"],
+        pixels: tuple[float, float] | None = None,
+    ) -> tuple[Float[Array, "b t s e"], Float[Array, "b t e"]]:
+        """Tokens before the last layer, and the embedding of time that modulates it."""
         x, y = self.embed(latents, pixels), self.y_proj(text)
         embedded, t6 = self.time(t, fps)
         rotation = self.rotation(latents.shape[1])
@@ -146,4 +208,4 @@ class VideoDiT(nnx.Module):
         stacks = (self.spatial_blocks, self.temporal_blocks)
         config = self.config
         x = layers.scan(body, x, stacks, remat=config.remat, unroll=config.unroll)
-        return self.head(x, embedded, latents.shape)
+        return x, embedded

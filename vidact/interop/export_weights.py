@@ -1,0 +1,120 @@
+"""Writes weights back under the names that the reference code gives them.
+
+Examples:
+  python -m vidact.interop.export_weights --from weights/stdit3 --to stdit3 --check
+  python -m vidact.interop.export_weights --from runs/covar --to stdit3
+
+--from is a folder that `vidact.interop.import_weights` wrote, or the work directory of a trained
+CoVAR, whose video branch is written under STDiT3's own names, in float32. --check compares every
+tensor with the checksum that was taken at import and prints `tensors equal: 973/973`; where one
+differs, nothing is written and the exit code is 1. A trained model has nothing to compare with.
+"""
+
+import json
+import pathlib
+import sys
+from typing import Any, cast
+
+import numpy as np
+from flax import nnx
+from tqdm import tqdm
+
+from vidact import command
+from vidact.errors import UserError
+from vidact.interop import keys, names, store
+from vidact.interop.import_weights import DESCRIPTION, checksum, whole_folder
+from vidact.interop.networks import KINDS
+
+
+def main(arguments: list[str]) -> None:
+    """Parses the command line and writes.
+
+    Raises:
+      UserError: the source does not do, or the target exists.
+    """
+    parser = command.parser(__doc__, "python -m vidact.interop.export_weights")
+    parser.add_argument("--from", dest="source", required=True, help="imported weights, or a run")
+    parser.add_argument("--to", required=True, help="the folder to write")
+    parser.add_argument("--step", type=int, help="checkpoint of a run; by default the newest")
+    parser.add_argument("--check", action="store_true", help="compare with the imported tensors")
+    options = parser.parse_args(arguments)
+    source = pathlib.Path(options.source)
+    imported = (source / DESCRIPTION).is_file()
+    if options.check and not imported:
+        raise UserError(f"{source}: was not imported, there is nothing to check; leave out --check")
+    with whole_folder(options.to) as folder:
+        if not imported:
+            count = export_run(source, options.step, folder)
+        else:
+            equal, count = export_imported(source, folder)
+            if options.check:
+                print(f"tensors equal: {equal}/{count}")
+                if equal != count:
+                    sys.exit(1)
+    print(f"exported {count} tensors to {options.to}")
+
+
+def read_description(source: pathlib.Path) -> dict[str, Any]:
+    """What `network.json` says: network, sizes, tensors.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    path = source / DESCRIPTION
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run python -m vidact.interop.import_weights first")
+    try:
+        found = json.loads(path.read_text())
+        complete = found["network"] in KINDS and found["sizes"] is not None and found["tensors"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); import the weights again") from error
+    if not complete:
+        raise UserError(f"{path}: of another version of vidact; import the weights again")
+    return found
+
+
+def export_imported(source: pathlib.Path, folder: pathlib.Path) -> tuple[int, int]:
+    """Writes an imported network; returns how many tensors equal the original, and their number.
+
+    Raises:
+      UserError: the folder is damaged.
+    """
+    told = read_description(source)
+    network = KINDS[told["network"]].build(told["sizes"])
+    places = {place.name: place for place in network.places}
+    equal, writer = 0, store.Writer(folder)
+    with store.reader(source) as found:
+        names.check_names(found.shapes, network.shapes)
+        for name, entry in tqdm(told["tensors"].items(), desc="exporting", unit="tensor"):
+            place = places[entry["as"]]
+            tensor = place.to_torch(found.get(place.path, place.layer))
+            equal += checksum(tensor) == entry["sha256"]
+            writer.add(name, tensor)
+    writer.close()
+    return equal, len(told["tensors"])
+
+
+def export_run(workdir: pathlib.Path, step: int | None, folder: pathlib.Path) -> int:
+    """Writes the video branch of a trained CoVAR; returns the number of tensors.
+
+    Raises:
+      UserError: the run or its checkpoint does not do.
+    """
+    from vidact.training import runs, state
+
+    run = runs.load(workdir, step)
+    parameters = state.parameters(cast(nnx.Module, run.model))
+    branch = {k: v for k, v in parameters.items() if k.startswith("video/") or k == "y_embedding"}
+    layout = keys.stdit3(run.config.model.patch)
+    places = names.places(layout, {path: value.shape for path, value in branch.items()})
+    writer = store.Writer(folder)
+    for place in tqdm(places, desc="exporting", unit="tensor"):
+        writer.add(
+            place.name, place.to_torch(np.asarray(place.part(branch[place.path]), np.float32))
+        )
+    writer.close()
+    return len(places)
+
+
+if __name__ == "__main__":
+    command.run(main)
