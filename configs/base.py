@@ -54,6 +54,8 @@ def get_config() -> ml_collections.ConfigDict:
             text_dropout=0.0,
             decoder_channels=(64, 128),
             learn_sigma=False,
+            times="independent",
+            time_shift=1.0,
             mode_share=0.5,
             policy_share=0.5,
             dtype="float32",

@@ -72,7 +72,8 @@ class SampleRequest:
       mode: joint | policy | video | forward | inverse (`vidact.processes.joint_time`).
       latents: length of the video in latents, the condition included.
       actions: length of the action chunk.
-      steps: Euler steps.
+      steps: Euler steps; the actions' too unless `action_steps` says else.
+      action_steps: Euler steps of the actions.
       video_guidance, action_guidance: classifier-free guidance scale per modality; 1 = off.
       family: options of the model family's own, hashable.
     """
@@ -81,6 +82,7 @@ class SampleRequest:
     latents: int = 3
     actions: int = 8
     steps: int = 30
+    action_steps: int | None = None
     video_guidance: float = 1.0
     action_guidance: float = 1.0
     family: tuple[tuple[str, Any], ...] = ()

@@ -175,6 +175,28 @@ def test_padding_carries_no_loss_and_no_information(model, inputs):
     assert not np.allclose(full["video"][0], before["video"][0])
 
 
+def test_a_video_without_actions_trains_the_video_branch_only(model, inputs):
+    """Exactly: no gradient of the action branch, and none of its numbers reach the video."""
+    nothing = dataclasses.replace(inputs, action_mask=jnp.zeros_like(inputs.action_mask))
+    other = dataclasses.replace(nothing, actions=inputs.actions + 5, state=inputs.state - 3)
+    graphdef, leaves = nnx.split(model)
+
+    def total(leaves, inputs):
+        losses = nnx.merge(graphdef, leaves).loss(inputs, jax.random.key(3))
+        return sum((x.error * x.weight).sum() for x in losses.values())
+
+    step = jax.jit(jax.value_and_grad(total))
+    (before, gradient), (after, _) = step(leaves, nothing), step(leaves, other)
+    assert before == after and np.isfinite(before)
+    flat = {"/".join(map(str, path)): x for path, x in nnx.to_flat_state(gradient)}
+    action = {k: v for k, v in flat.items() if k.startswith("action/") or "/action/" in k}
+    assert any("state_encoder" in k for k in action) and any("bridges/" in k for k in action)
+    for name, value in action.items():
+        assert not np.asarray(value[...]).any(), name
+    assert all(np.isfinite(value[...]).all() for value in flat.values())
+    assert np.abs(flat["video/final_layer/linear/kernel"][...]).max() > 0
+
+
 @pytest.mark.parametrize("mode", joint_time.MODES)
 def test_modes_keep_what_they_are_given(model, inputs, noise, mode):
     request = SampleRequest(mode=mode, latents=3, actions=5, steps=2)

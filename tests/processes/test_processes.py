@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
-from vidact.processes import joint_time, rectified_flow
+from vidact.processes import joint_time, opensora_flow, rectified_flow
 
 
 def test_euler_steps_along_the_true_velocity_reach_the_data():
@@ -42,13 +43,61 @@ def test_schedules_of_the_five_modes(mode, video, action):
     np.testing.assert_allclose(times[[0, -1]].T, [video, action])
 
 
+def draw(seed, **settings):
+    return np.asarray(joint_time.draw(jax.random.key(seed), 20000, **settings))
+
+
 def test_edges_get_their_share():
-    t = np.asarray(joint_time.independent(jax.random.key(0), 20000, 0.5, 0.7))
+    t = draw(0, sampler="independent", mode_share=0.5, policy_share=0.7)
     policy = (t[:, 0] == 1).mean()
     others = [(t[:, 1] == 1).mean(), (t[:, 1] == 0).mean(), (t[:, 0] == 0).mean()]
     assert abs(policy - 0.35) < 0.01
     assert np.allclose(others, 0.05, atol=0.01)
     assert t.min() >= 0 <= t.max() <= 1
-    free = np.asarray(joint_time.independent(jax.random.key(1), 20000))
+    free = draw(1, sampler="independent")
     assert abs(np.corrcoef(free.T)[0, 1]) < 0.03
     assert abs(free.mean() - 0.5) < 0.01
+
+
+def test_shared_times_are_one():
+    t = draw(0, sampler="shared")
+    np.testing.assert_array_equal(t[:, 0], t[:, 1])
+    assert stats.kstest(t[:, 0], "uniform").pvalue > 1e-3
+
+
+def test_asymmetric_times_keep_the_actions_cleaner():
+    video, action = draw(0, sampler="asymmetric").T
+    assert (video >= action).all()
+    # The larger and the smaller of two uniform numbers.
+    assert stats.kstest(video, stats.beta(2, 1).cdf).pvalue > 1e-3
+    assert stats.kstest(action, stats.beta(1, 2).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_logit_beta_times(shift):
+    video, action = draw(0, sampler="logit_beta", shift=shift).T
+    assert stats.kstest(action, stats.beta(1.5, 1).cdf).pvalue > 1e-3
+    back = video / (video + shift * (1 - video))  # undoes Open-Sora's transform
+    assert stats.kstest(np.log(back / (1 - back)), "norm").pvalue > 1e-3
+    assert abs(np.corrcoef(video, action)[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize(("steps", "action_steps"), [(50, 10), (10, 50), (7, 3), (30, 30)])
+def test_each_modality_takes_its_own_number_of_steps(steps, action_steps):
+    times = joint_time.schedule("joint", steps, action_steps)
+    assert len(times) == 1 + max(steps, action_steps)
+    for column, count in zip(times.T, (steps, action_steps), strict=True):
+        assert column[0] == 1 and column[-1] == 0 and (np.diff(column) <= 0).all()
+        np.testing.assert_allclose(np.unique(column), np.arange(count + 1) / count, atol=1e-6)
+
+
+def test_a_policy_takes_the_actions_steps_only():
+    times = joint_time.schedule("policy", 50, 10)
+    np.testing.assert_array_equal(times, joint_time.schedule("policy", 10))
+
+
+def test_shifted_times_are_open_sora_s():
+    ratio = opensora_flow.ratio(240, 426, 51)
+    times = joint_time.schedule("joint", 30, shift=ratio)
+    np.testing.assert_allclose(times[:, 0], opensora_flow.times(30, 240, 426, 51), atol=1e-6)
+    np.testing.assert_allclose(times[:, 1], 1 - np.arange(31) / 30, atol=1e-6)

@@ -40,7 +40,7 @@ def shift(
     Raises:
       ValueError: frames is none of these; F would be 0, and so would all times.
     """
-    return jnp.asarray(_move(t, _ratio(height, width, frames)), jnp.float32)
+    return jnp.asarray(_move(t, ratio(height, width, frames)), jnp.float32)
 
 
 def times(
@@ -56,10 +56,10 @@ def times(
       transform: whether to `shift` the times; otherwise they are evenly spaced.
     """
     line = 1 - np.arange(steps + 1) / steps
-    return (_move(line, _ratio(height, width, frames)) if transform else line).astype(np.float32)
+    return (_move(line, ratio(height, width, frames)) if transform else line).astype(np.float32)
 
 
-def _ratio(height, width, frames: int):
+def ratio(height, width, frames: int):
     """r of `shift`, by operators that Python, NumPy and JAX share."""
     if frames != 1 and frames < 17:
         raise ValueError(

@@ -12,6 +12,7 @@ from vidact.actions import METHODS, Statistics
 from vidact.errors import UserError
 from vidact.models.covar import text_encoder
 from vidact.nn import unet1d
+from vidact.processes import joint_time
 
 STREAMS = ("video", "action", "bridge")
 # (smallest, largest, keys)
@@ -29,11 +30,18 @@ BOUNDS = (
     (0, 1, "model.text_dropout model.mode_share model.policy_share train.ema optimizer.final"),
     (0, 2**32 - 1, "seed"),
 )
-POSITIVE = ("data.fps", "optimizer.learning_rate", "optimizer.clip", "optimizer.eps")
+POSITIVE = (
+    "data.fps",
+    "model.time_shift",
+    "optimizer.learning_rate",
+    "optimizer.clip",
+    "optimizer.eps",
+)
 MULTIPLES = {"model.text_width": text_encoder.HEADS, "model.decoder_channels": unet1d.GROUPS}
 CHOICES = {
     "model.remat": ("none", "dots", "full"),
     "model.dtype": ("float32", "bfloat16"),
+    "model.times": tuple(joint_time.SAMPLERS),
     "data.normalisation": METHODS,
 }
 

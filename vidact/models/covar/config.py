@@ -28,7 +28,11 @@ class CoVARConfig:
       text_dropout: probability of replacing the text by the null embedding in training.
       decoder_channels: levels of the UNet that decodes actions.
       learn_sigma: the video head also predicts an unused variance, as STDiT3 does.
-      mode_share, policy_share: see `vidact.processes.joint_time.independent`.
+      times: how training draws (t_video, t_action), one of `vidact.processes.joint_time`'s
+        independent | shared | logit_beta | asymmetric.
+      time_shift: r of Open-Sora's transform of the video's times, for logit_beta and for sampling;
+        1 = none (`vidact.processes.opensora_flow.ratio`).
+      mode_share, policy_share: see `vidact.processes.joint_time.draw`.
       dtype: of activations; parameters are float32.
       remat: none | dots | full.
       unroll: layers per scan iteration.
@@ -54,6 +58,8 @@ class CoVARConfig:
     text_dropout: float = 0.1
     decoder_channels: tuple[int, ...] = (256, 512)
     learn_sigma: bool = False
+    times: str = "independent"
+    time_shift: float = 1.0
     mode_share: float = 0.0
     policy_share: float = 0.25
     dtype: str = "float32"

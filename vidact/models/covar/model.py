@@ -77,7 +77,8 @@ class CoVAR(nnx.Module):
         action_time, a6 = self.action.time(t_action, observation.fps)
         turn_video, turn_action = self.video.rotation(n), self.action.rotation(actions.shape[1])
         turn_bridge = bridge.rotations(config, n, x.shape[2], actions.shape[1])
-        tokens = jnp.pad(action_mask, ((0, 0), (1, 0)), constant_values=True)
+        # A sample without any action is a video: its state is not seen either.
+        tokens = jnp.concatenate([action_mask.any(1, keepdims=True), action_mask], axis=1)
         seen = jnp.concatenate([jnp.repeat(latent_mask, x.shape[2], axis=1), tokens], axis=1)
 
         def body(carry, blocks):
@@ -109,7 +110,14 @@ class CoVAR(nnx.Module):
         time_key, video_key, action_key, text_key = jax.random.split(key, 4)
         drop = None
         if t is None:
-            t = joint_time.independent(time_key, b, config.mode_share, config.policy_share)
+            t = joint_time.draw(
+                time_key,
+                b,
+                sampler=config.times,
+                shift=config.time_shift,
+                mode_share=config.mode_share,
+                policy_share=config.policy_share,
+            )
             if config.text_dropout:
                 drop = jax.random.uniform(text_key, (b,)) < config.text_dropout
         clean = jnp.concatenate([inputs.condition, inputs.latents[:, 1:]], axis=1)
@@ -159,7 +167,9 @@ class CoVAR(nnx.Module):
         if request.mode == "forward":
             actions = _given(observation.actions, "forward", "actions")
         latents = jnp.concatenate([observation.condition, latents[:, 1:]], axis=1)
-        times = jnp.asarray(joint_time.schedule(request.mode, request.steps))
+        shift = self.config.time_shift
+        line = joint_time.schedule(request.mode, request.steps, request.action_steps, shift)
+        times = jnp.asarray(line)
 
         texts = self._texts(observation, request)
 
