@@ -43,6 +43,7 @@ CONFIG = CoVARConfig(
     max_words=7,
     decoder_channels=(64, 48),
     learn_sigma=True,
+    time_shift=2.5,
 )
 
 

@@ -98,11 +98,13 @@ def _in_torch(mode: str, **guidance):
 def test_the_schedule_is_the_training_sides():
     assert covar.MODES == joint_time.MODES
     for mode in covar.MODES:
-        assert np.array_equal(covar.schedule(mode, 7), joint_time.schedule(mode, 7))
+        for shift in (1.0, 2.5):
+            mine, theirs = covar.schedule(mode, 7, shift), joint_time.schedule(mode, 7, shift=shift)
+            np.testing.assert_allclose(mine, theirs, atol=1e-7)
 
 
 def test_a_schedule_says_what_it_takes():
     with pytest.raises(ValueError, match="joint, policy, video, forward, inverse"):
-        covar.schedule("backward", 4)
+        covar.schedule("backward", 4, 1.0)
     with pytest.raises(ValueError, match="at least one"):
-        covar.schedule("joint", 0)
+        covar.schedule("joint", 0, 1.0)

@@ -38,6 +38,7 @@ class Sizes:
     max_words: int
     decoder_channels: tuple[int, ...]
     learn_sigma: bool
+    time_shift: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

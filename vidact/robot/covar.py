@@ -62,8 +62,13 @@ class Request:
     action_guidance: float = 1.0
 
 
-def schedule(mode: str, steps: int) -> Float[np.ndarray, "steps_plus_1 2"]:
+def schedule(mode: str, steps: int, shift: float) -> Float[np.ndarray, "steps_plus_1 2"]:
     """The times of a run: row i holds (t_video, t_action), the last row the end.
+
+    Args:
+      mode: one of MODES.
+      steps: Euler steps.
+      shift: r of the transform r t / (r t + 1 - t) of the video's times; 1 = none.
 
     Raises:
       ValueError: unknown mode, or steps < 1.
@@ -73,8 +78,12 @@ def schedule(mode: str, steps: int) -> Float[np.ndarray, "steps_plus_1 2"]:
     if steps < 1:
         raise ValueError(f"steps={steps}: at least one is needed")
     line = 1.0 - np.arange(steps + 1, dtype=np.float32) / steps
-    columns = [line if pin is None else np.full_like(line, pin) for pin in _PINNED[mode]]
-    return np.stack(columns, axis=-1)
+    lines = (shift * line / (shift * line + (1 - line)), line)
+    columns = [
+        moved if pin is None else np.full_like(line, pin)
+        for moved, pin in zip(lines, _PINNED[mode], strict=True)
+    ]
+    return np.stack(columns, axis=-1).astype(np.float32)
 
 
 class CoVAR(nn.Module):
@@ -152,7 +161,7 @@ class CoVAR(nn.Module):
           went in.
         """
         latents = torch.cat([observation.condition, latents[:, 1:]], dim=1)
-        times = schedule(request.mode, request.steps)
+        times = schedule(request.mode, request.steps, self.sizes.time_shift)
         texts = self._texts(observation, request)
         for now, after in zip(times[:-1], times[1:], strict=True):
             v_video, v_action = self._guided(latents, actions, now, observation, texts, request)
