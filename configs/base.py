@@ -74,6 +74,7 @@ def get_config() -> ml_collections.ConfigDict:
             b2=0.99,
             eps=1e-8,
             weight_decay=0.0,
+            scales=(),
         )
     )
     config.train = ml_collections.ConfigDict(
@@ -83,6 +84,7 @@ def get_config() -> ml_collections.ConfigDict:
             loss_weights=dict(video=1.0, action=1.0),
             ema=0.995,
             freeze=(),
+            pretrained="",
             log_every=50,
             evaluate_every=400,
             checkpoint_every=400,

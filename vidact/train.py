@@ -6,10 +6,13 @@ Examples:
   python -m vidact.train --config configs/quickstart.py --config.data.root=DIR --workdir=RUN \
       --config.train.steps=300 --config.overfit_one_batch
   python -m vidact.train --config configs/bridge.py --config.data.root=DIR --workdir=RUN
+  python -m vidact.train --config FILE --config.train.pretrained=weights/stdit3 --workdir=RUN
 
 Run the same command again to continue after a kill: it goes on from the newest checkpoint with the
 same batches.
 """
+
+import functools
 
 from vidact import command
 
@@ -35,9 +38,15 @@ def main(arguments: list[str]) -> None:
         raise command.UserError("config.data.root: empty; set --config.data.root=DIR")
     command.check_writable(args.workdir)
     # JAX is imported only now, so that --help and mistakes answer at once.
+    from vidact.interop import pretrained
     from vidact.training import loop
 
-    loop.run(config, args.workdir)
+    folder = config.train.pretrained
+    loop.run(
+        config,
+        args.workdir,
+        initial=functools.partial(pretrained.video_branch, folder) if folder else None,
+    )
 
 
 if __name__ == "__main__":

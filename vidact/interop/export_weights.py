@@ -87,7 +87,8 @@ def export_imported(source: pathlib.Path, folder: pathlib.Path) -> tuple[int, in
         names.check_names(found.shapes, network.shapes)
         for name, entry in tqdm(told["tensors"].items(), desc="exporting", unit="tensor"):
             place = places[entry["as"]]
-            tensor = place.to_torch(found.get(place.path, place.layer))
+            index = ... if place.layer is None else place.layer
+            tensor = place.to_torch(found.part(place.path, index))
             equal += checksum(tensor) == entry["sha256"]
             writer.add(name, tensor)
     writer.close()
@@ -103,15 +104,16 @@ def export_run(workdir: pathlib.Path, step: int | None, folder: pathlib.Path) ->
     from vidact.training import runs, state
 
     run = runs.load(workdir, step)
-    parameters = state.parameters(cast(nnx.Module, run.model))
-    branch = {k: v for k, v in parameters.items() if k.startswith("video/") or k == "y_embedding"}
+    branch = {
+        path: np.asarray(value, np.float32)
+        for path, value in state.parameters(cast(nnx.Module, run.model)).items()
+        if path.startswith("video/") or path == "y_embedding"
+    }
     layout = keys.stdit3(run.config.model.patch)
     places = names.places(layout, {path: value.shape for path, value in branch.items()})
     writer = store.Writer(folder)
     for place in tqdm(places, desc="exporting", unit="tensor"):
-        writer.add(
-            place.name, place.to_torch(np.asarray(place.part(branch[place.path]), np.float32))
-        )
+        writer.add(place.name, place.to_torch(place.part(branch[place.path])))
     writer.close()
     return len(places)
 

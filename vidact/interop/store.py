@@ -35,11 +35,13 @@ class Reader:
         for file in files_of(pathlib.Path(path)):
             self._open(file, stack)
 
-    def get(self, name: str, layer: int | None = None) -> np.ndarray:
-        """One tensor as stored, or one row of its first axis."""
-        if layer is None:
-            return self._files[name].get_tensor(name)
-        return self._files[name].get_slice(name)[layer]
+    def get(self, name: str) -> np.ndarray:
+        """One tensor, as stored."""
+        return self._files[name].get_tensor(name)
+
+    def part(self, name: str, index: Any) -> np.ndarray:
+        """A part of a tensor; no more of it is read."""
+        return self._files[name].get_slice(name)[index]
 
     def _open(self, path: pathlib.Path, stack: contextlib.ExitStack) -> None:
         try:

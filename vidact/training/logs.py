@@ -9,7 +9,8 @@ import tensorboardX
 from tqdm import tqdm
 
 METRICS = "metrics.jsonl"
-DETAIL = "loss by time/"  # values too many for the line on the terminal
+BY_TIME = "loss by time/"
+DETAILS = (BY_TIME, "gradient_norm/")  # values too many for the line on the terminal
 
 
 class Logger:
@@ -25,7 +26,7 @@ class Logger:
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
         self._board.flush()
-        shown = [f"{k}: {v:.4g}" for k, v in values.items() if not k.startswith(DETAIL)]
+        shown = [f"{k}: {v:.4g}" for k, v in values.items() if not k.startswith(DETAILS)]
         tqdm.write(f"step {step} " + " ".join(shown))
 
     def close(self) -> None:

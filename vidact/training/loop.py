@@ -7,7 +7,7 @@ import json
 import math
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ from vidact.encoders.video import linear
 from vidact.errors import UserError
 from vidact.models import registry
 from vidact.training import checkpoints, checks, feed, logs, runs, sharding, state, step
-from vidact.training.optimizer import make_optimizer
+from vidact.training.optimizer import check_scales, make_optimizer
 
 EVALUATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -47,8 +47,18 @@ class Trainer:
     evaluate: Any
 
 
-def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
+def run(
+    config: ml_collections.ConfigDict,
+    workdir: str | pathlib.Path,
+    initial: Callable[[state.Parameters], state.Parameters] | None = None,
+) -> None:
     """Trains to config.train.steps, continuing from the newest checkpoint in `workdir`.
+
+    Args:
+      config: the experiment.
+      workdir: made if it is not there.
+      initial: from a new run's random parameters to those that it starts from instead, for example
+        pretrained ones; need not return all.
 
     Raises:
       UserError: the data cannot be read, the work directory belongs to another configuration, or
@@ -57,7 +67,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
     workdir = pathlib.Path(workdir).absolute()
     checks.check_sizes(config)
     check_workdir(config, workdir)
-    trainer = prepare(config, workdir)
+    trainer = prepare(config, workdir, initial)
     with checkpoints.open_manager(
         workdir, keep=config.train.keep, every=config.train.checkpoint_every
     ) as manager:
@@ -87,7 +97,11 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
         )
 
 
-def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Trainer:
+def prepare(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    initial: Callable[[state.Parameters], state.Parameters] | None = None,
+) -> Trainer:
     """Opens the data, builds a sharded state, and fits the codec, or reads it where a run goes on.
 
     Raises:
@@ -98,6 +112,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Trainer
     make = registry.maker(config)
     plan = state.blueprint(make)
     state.check_freeze(plan.shapes, config.train.freeze)
+    check_scales(plan.shapes, config.optimizer.scales)
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     source = pipeline.open_source(config.data)
     resuming = runs.has_checkpoint(workdir)
@@ -111,6 +126,9 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Trainer
     if resuming:
         codec = linear.load(workdir / runs.CODEC)
     else:
+        if initial is not None:
+            found = initial({**fresh.params, **fresh.frozen})
+            fresh = state.with_parameters(fresh, found)
         codec = fit_codec(config.encoder, train)
         runs.write_assets(workdir, codec, train.statistics, source.fingerprint)
     update = step.make_step(
@@ -246,7 +264,7 @@ def _summary(rows: list[step.Metrics]) -> dict[str, float]:
         for i, (error, weight) in enumerate(totals):
             if weight > 0:
                 low, high = i / len(totals), (i + 1) / len(totals)
-                values[f"{logs.DETAIL}{name}/t {low:.2f}-{high:.2f}"] = float(error / weight)
+                values[f"{logs.BY_TIME}{name}/t {low:.2f}-{high:.2f}"] = float(error / weight)
     return values
 
 

@@ -1,5 +1,9 @@
 """Optimizer and learning-rate schedule."""
 
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import ml_collections
 import optax
 
@@ -20,7 +24,11 @@ def learning_rate(config: ml_collections.ConfigDict, steps: int) -> optax.Schedu
 
 
 def make_optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformation:
-    """AdamW behind a global-norm clip; only matrices decay."""
+    """AdamW behind a global-norm clip; only matrices decay.
+
+    `config.scales` holds (pattern, factor) pairs: a parameter's learning rate is multiplied by the
+    factor of the first pattern that its path matches.
+    """
     return optax.chain(
         optax.clip_by_global_norm(config.clip),
         optax.adamw(
@@ -31,4 +39,36 @@ def make_optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.Gradi
             weight_decay=config.weight_decay,
             mask=lambda params: {k: k.endswith("kernel") for k in params},
         ),
+        _scaled(tuple(config.scales)),
     )
+
+
+def check_scales(paths: Iterable[str], scales: Sequence[Any]) -> None:
+    """Refuses scales that are no pairs, negative, or match no parameter.
+
+    Raises:
+      UserError: names the pair.
+    """
+    paths = list(paths)
+    for pair in scales:
+        try:
+            pattern, factor = pair
+            fits = factor >= 0 and any(re.search(pattern, path) for path in paths)
+        except (TypeError, ValueError, re.error) as error:
+            raise UserError(
+                f"config.optimizer.scales: {pair!r}: {error}; write ('^video/', 0.1)"
+            ) from error
+        if not fits:
+            raise UserError(
+                f"config.optimizer.scales: {pair!r} matches no parameter or is negative; they are "
+                f"named like {paths[0]}"
+            )
+
+
+def _scaled(scales: Sequence[tuple[str, float]]) -> optax.GradientTransformation:
+    def factor(path: str) -> float:
+        return next((f for pattern, f in scales if re.search(pattern, path)), 1.0)
+
+    if not scales:
+        return optax.identity()
+    return optax.stateless(lambda updates, _: {k: v * factor(k) for k, v in updates.items()})

@@ -134,6 +134,18 @@ def create(
     )
 
 
+def with_parameters(state: TrainState, parameters: Parameters) -> TrainState:
+    """A new state that starts from some other parameters; the average starts there too."""
+    trained = {k: v for k, v in parameters.items() if k in state.params}
+    frozen = {k: v for k, v in parameters.items() if k in state.frozen}
+    return dataclasses.replace(
+        state,
+        params={**state.params, **trained},
+        ema={**state.ema, **jax.tree.map(jnp.copy, trained)},
+        frozen={**state.frozen, **frozen},
+    )
+
+
 def inference_parameters(state: TrainState) -> Parameters:
     """What sampling uses and checkpoints keep apart: the average and the frozen parameters."""
     return {**state.ema, **state.frozen}

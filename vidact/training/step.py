@@ -46,6 +46,14 @@ def by_time(losses: Losses) -> dict[str, Float[Array, "buckets 2"]]:
     return {name: sums(loss) for name, loss in losses.items()}
 
 
+def by_branch(grads: Parameters) -> Metrics:
+    """The gradient's norm within each branch of the model: the first part of a path."""
+    branches: dict[str, Parameters] = {}
+    for path, value in grads.items():
+        branches.setdefault(path.split("/")[0], {})[path] = value
+    return {f"gradient_norm/{name}": optax.global_norm(part) for name, part in branches.items()}
+
+
 def gradients(
     blueprint: Blueprint,
     params: Parameters,
@@ -87,6 +95,7 @@ def make_step(
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda e, p: e * decay + p * (1 - decay), state.ema, params)
         metrics = {"loss": loss, **metrics, "gradient_norm": optax.global_norm(grads)}
+        metrics |= by_branch(grads)
         changed = dict(step=state.step + 1, params=params, ema=ema, opt_state=opt_state)
         return dataclasses.replace(state, **changed), metrics
 

@@ -1,0 +1,85 @@
+"""A run starts from imported weights, keeps what is frozen, and gives it back bit for bit."""
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from tests import tiny
+from vidact import train
+from vidact.errors import UserError
+from vidact.interop import export_weights, import_weights, networks, store
+from vidact.training import checkpoints
+
+SMALL = {
+    "data__held_out": 0.0,
+    "model__decoder_channels": (32,),
+    "train__steps": 2,
+    "train__checkpoint_every": 1,
+    "train__log_every": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Data, published weights of the tiny model's sizes, and the same imported."""
+    root = tmp_path_factory.mktemp("pretrained")
+    tiny.write_data(root)
+    changes = tiny.CHANGES
+    sizes = networks.stdit3_sizes({}, root) | dict(
+        depth=1, video_width=32, video_heads=2, latent_channels=changes["model.latent_channels"],
+        text_width=32, max_words=16, learn_sigma=False,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    places = networks.KINDS["opensora-stdit3"].build(sizes).places
+    given = {p.name: 0.1 * rng.standard_normal(p.shape).astype(np.float32) for p in places}
+    safetensors.numpy.save_file(given, root / "published.safetensors")
+    command = ["--from", "opensora-stdit3", str(root / "published.safetensors")]
+    import_weights.main([*command, "--to", str(root / "imported")])
+    return root, given
+
+
+def run(root, workdir, **changes):
+    line = tiny.train_command(root / "squares/1.0.0", workdir, **{**SMALL, **changes})
+    train.main(line[3:])
+
+
+def test_a_frozen_video_branch_comes_back_as_it_was_published(folder, tmp_path):
+    root, given = folder
+    workdir = tmp_path / "run"
+    run(root, workdir, train__pretrained=str(root / "imported"), train__freeze=("^video/",))
+    export_weights.main(["--from", str(workdir), "--to", str(tmp_path / "back")])
+    with store.reader(tmp_path / "back") as found:
+        assert found.shapes.keys() == given.keys()
+        for name, array in given.items():
+            np.testing.assert_array_equal(found.get(name), array, err_msg=name)
+
+
+def test_training_moves_what_is_not_frozen_and_the_stored_buffers_never(folder, tmp_path):
+    root, given = folder
+    scales = (("^video/spatial_blocks/", 0.0), ("^video/", 0.5))
+    workdir = tmp_path / "run"
+    run(root, workdir, train__pretrained=str(root / "imported"), optimizer__scales=scales)
+    with checkpoints.open_manager(workdir, read_only=True) as manager:
+        saved = manager.restore(2, args=None)["state"]
+    params, frozen = (jax.tree.map(np.asarray, saved[k]) for k in ("params", "frozen"))
+    assert frozen.keys() == {"video/rope/freqs", "y_embedding"}
+    np.testing.assert_array_equal(frozen["video/rope/freqs"], given["rope.freqs"])
+    name, path = "spatial_blocks.0.mlp.fc1.weight", "video/spatial_blocks/mlp/fc1/kernel"
+    np.testing.assert_array_equal(params[path][0].T, given[name])
+    name, path = "temporal_blocks.0.mlp.fc1.weight", "video/temporal_blocks/mlp/fc1/kernel"
+    moved = np.abs(params[path][0].T - given[name]).max()
+    assert 0 < moved < 0.02
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(folder, tmp_path):
+    root, _ = folder
+    for changes, told in (
+        ({"model__video_width": 48}, r"misshapen: .*video/x_embedder/bias \(32,\) instead"),
+        ({"train__pretrained": str(tmp_path / "no")}, r"network\.json: no such file"),
+        ({"optimizer__scales": (("^vidio/", 0.1),)}, "matches no parameter"),
+        ({"optimizer__scales": ("^video/",)}, r"write \('\^video/', 0\.1\)"),
+    ):
+        with pytest.raises(UserError, match=told):
+            run(root, tmp_path / "run", **{"train__pretrained": str(root / "imported"), **changes})
+        assert not (tmp_path / "run").exists()
