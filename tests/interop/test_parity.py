@@ -130,3 +130,11 @@ def test_open_sora_s_fixtures(shared, capsys):
     for name in ("masked gradient", "unmasked gradient", "stdit3_parts norm", "pipe/T35 decode"):
         assert name in told
     assert "scheduler traj/s30_edit: " in told
+
+
+def test_a_dump_that_lacks_something_says_what(dump, capsys):
+    with np.load(dump / "other_io.npz") as file:
+        io = {name: file[name] for name in file.files if name != "mine/in/fps"}
+    np.savez(dump / "other_io.npz", **io)
+    with pytest.raises(UserError, match="'fps' is missing in a dump"):
+        run("opensora", dump, capsys)

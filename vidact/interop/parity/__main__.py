@@ -46,16 +46,30 @@ def main(arguments: list[str]) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one with dumps of the reference")
     worst, count = 0.0, 0
-    with jax.default_matmul_precision("highest"):
-        for check in REFERENCES[options.reference]:
-            for case in check(folder):
-                print(f"{case.name}: {case.difference:.1e} of {case.tolerance:.0e}", flush=True)
-                worst, count = max(worst, case.over), count + 1
+    for case in compared(options.reference, folder):
+        print(f"{case.name}: {case.difference:.1e} of {case.tolerance:.0e}", flush=True)
+        worst, count = max(worst, case.over), count + 1
     if not count:
         raise UserError(f"{folder}: nothing in it to compare; see --help for the files' names")
     print(f"max over tolerance: {worst:.2f}")
     if worst > 1:
         sys.exit(1)
+
+
+def compared(reference: str, folder: pathlib.Path) -> Iterator[Case]:
+    """All cases of a folder, at the highest precision.
+
+    Raises:
+      UserError: a dump is damaged or lacks something.
+    """
+    with jax.default_matmul_precision("highest"):
+        for check in REFERENCES[reference]:
+            try:
+                yield from check(folder)
+            except KeyError as error:
+                raise UserError(
+                    f"{folder}: {error} is missing in a dump; make it again as --help says"
+                ) from error
 
 
 if __name__ == "__main__":

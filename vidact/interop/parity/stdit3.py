@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from vidact.errors import UserError
 from vidact.interop import names, networks
 from vidact.interop.parity import cases as dumps
 from vidact.interop.parity.cases import Case, compare
@@ -174,11 +175,7 @@ def gradients(
     for path in sorted(folder.glob(f"{stem}_grads_*.safetensors")):
         kind = path.stem.removeprefix(f"{stem}_grads_")
         wanted = dumps.tensors(path)
-        given = next(
-            dumps.under(io, f"{case}/in/")
-            for case in dict.fromkeys(name.split("/")[0] for name in io)
-            if io[f"{case}/in/x"].shape == train["x0"].shape and f"{case}/in/x_mask" in io
-        )
+        given = _like(io, train["x0"].shape, path)
         losses, found = gradient(model, given, train, kind == "masked")
         yield compare(f"{stem} {kind} loss", losses, train[f"{kind}/loss"], OUTPUT)
         paths = {f"video/{path}": np.asarray(value) for path, value in found.items()}
@@ -188,6 +185,18 @@ def gradients(
             case = compare(f"{stem} {kind} gradient {name}", got[name], array, GRADIENT)
             relative = RELATIVE_GRADIENT * float(np.abs(array).max())
             yield case._replace(tolerance=min(GRADIENT, relative) if relative else GRADIENT)
+
+
+def _like(io: Mapping[str, np.ndarray], shape: tuple[int, ...], path: pathlib.Path):
+    """The inputs of the first case of this shape that has conditioning frames: training's too.
+
+    Raises:
+      UserError: there is none.
+    """
+    for case in dict.fromkeys(name.split("/")[0] for name in io):
+        if io[f"{case}/in/x"].shape == shape and f"{case}/in/x_mask" in io:
+            return dumps.under(io, f"{case}/in/")
+    raise UserError(f"{path}: no case with x_mask has the shape {shape} of train/x0; dump one")
 
 
 def gradient(model: VideoDiT, given, train, masked: bool):
