@@ -24,7 +24,7 @@ KNOWS = {
     "nn": {"errors"},
     "processes": {"errors"},
     "encoders": MODEL_SIDE,
-    "models": MODEL_SIDE,
+    "models": MODEL_SIDE | {"command"},
     "training": MODEL_SIDE | {"models", "encoders", "data_pipelines", "command", "vidact"},
     "evaluation": MODEL_SIDE
     | {"models", "encoders", "data_pipelines", "command", "training", "simulators"},

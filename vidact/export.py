@@ -33,6 +33,7 @@ from vidact.robot import config as robot_config
 
 TOLERANCE = 1e-3
 MODEL, CODEC, CONFIG = "model.safetensors", "codec.safetensors", "config.json"
+ROBOT_KNOWS = {"bridge_kind": "bridge", "bridge_every": 1, "visibility": "joint"}
 MAY_CHANGE = "root"  # of config.data: the data set may have moved
 
 
@@ -190,6 +191,12 @@ def _load(options: argparse.Namespace, overrides: list[str]):
     plain = [json.loads(json.dumps(c.to_dict())) for c in (run.config, config)]
     for values in plain:
         values["data"].pop(MAY_CHANGE)
+    for key, known in ROBOT_KNOWS.items():
+        if config.model[key] != known:
+            raise UserError(
+                f"config.model.{key}={config.model[key]!r}: vidact/robot knows {known!r} only; "
+                "export a model that was trained so"
+            )
     difference = runs.first_difference(*plain)
     if difference:
         raise UserError(

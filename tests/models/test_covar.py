@@ -175,11 +175,12 @@ def test_padding_carries_no_loss_and_no_information(model, inputs):
     assert not np.allclose(full["video"][0], before["video"][0])
 
 
-def test_a_video_without_actions_trains_the_video_branch_only(model, inputs):
+@pytest.mark.parametrize("kind", ["bridge", "cross_attention"])
+def test_a_video_without_actions_trains_the_video_branch_only(leaves, inputs, kind):
     """Exactly: no gradient of the action branch, and none of its numbers reach the video."""
     nothing = dataclasses.replace(inputs, action_mask=jnp.zeros_like(inputs.action_mask))
     other = dataclasses.replace(nothing, actions=inputs.actions + 5, state=inputs.state - 3)
-    graphdef, leaves = nnx.split(model)
+    graphdef = blank(dataclasses.replace(SIZES, bridge_kind=kind))[0]
 
     def total(leaves, inputs):
         losses = nnx.merge(graphdef, leaves).loss(inputs, jax.random.key(3))

@@ -60,13 +60,14 @@ class SelfAttention(nnx.Module):
         x: Float[Array, "b n c"],
         rotation: Rotation | None = None,
         key_mask: Bool[Array, "b n"] | None = None,
+        bias: Float[Array, "#h n n"] | None = None,
     ) -> Float[Array, "b n c"]:
         qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.heads, -1)
         q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rope.rotate(q, rotation), rope.rotate(k, rotation)
-        return self.proj(attend(q, k, v, key_mask).reshape(x.shape))
+        return self.proj(attend(q, k, v, key_mask, bias).reshape(x.shape))
 
 
 class CrossAttention(nnx.Module):

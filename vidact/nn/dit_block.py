@@ -45,6 +45,7 @@ class DiTBlock(nnx.Module):
         text_mask: Bool[Array, "b l"] | None,
         rotation: Rotation | None = None,
         frame_mask: Bool[Array, "b t"] | None = None,
+        bias: Float[Array, "1 t t"] | None = None,
     ) -> Float[Array, "b t s c"]:
         """Applies the block.
 
@@ -56,19 +57,20 @@ class DiTBlock(nnx.Module):
           text_mask: True = a real word.
           rotation: RoPE table for attention over time.
           frame_mask: False = padding, never a key of attention over time.
+          bias: added to the logits of attention over time.
         """
         table = (self.scale_shift_table[...] + t6).astype(x.dtype)
         shift1, scale1, gate1, shift2, scale2, gate2 = (table[:, :, i, None] for i in range(6))
-        h = self._self_attention(modulate(x, shift1, scale1), rotation, frame_mask)
+        h = self._self_attention(modulate(x, shift1, scale1), rotation, frame_mask, bias)
         x = x + gate1 * h
         b, t, s, c = x.shape
         x = x + self.cross_attn(x.reshape(b, t * s, c), text, text_mask).reshape(x.shape)
         return x + gate2 * self.mlp(modulate(x, shift2, scale2))
 
-    def _self_attention(self, x, rotation, frame_mask):
+    def _self_attention(self, x, rotation, frame_mask, bias):
         b, t, s, c = x.shape
         if self.axis == "space":
             return self.attn(x.reshape(b * t, s, c)).reshape(x.shape)
         mask = None if frame_mask is None else jnp.repeat(frame_mask, s, axis=0)
-        h = self.attn(x.swapaxes(1, 2).reshape(b * s, t, c), rotation, mask)
+        h = self.attn(x.swapaxes(1, 2).reshape(b * s, t, c), rotation, mask, bias)
         return h.reshape(b, s, t, c).swapaxes(1, 2)

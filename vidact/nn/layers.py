@@ -33,6 +33,13 @@ def layer(stacked: nnx.Module, number: int) -> nnx.Module:
     return nnx.merge(graphdef, jax.tree.map(lambda array: array[number], state))
 
 
+def grouped(stacked: nnx.Module, size: int) -> nnx.Module:
+    """A stack of depth / size groups of `size` layers, for a scan within a scan."""
+    graphdef, state = nnx.split(stacked)
+    shaped = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), state)
+    return nnx.merge(graphdef, shaped)
+
+
 def scan(body: Callable, carry, layers, *, remat: str = "none", unroll: int = 1):
     """Runs `carry = body(carry, layer)` over stacked layers.
 

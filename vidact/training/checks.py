@@ -10,7 +10,7 @@ import numpy as np
 
 from vidact.actions import METHODS, Statistics
 from vidact.errors import UserError
-from vidact.models.covar import text_encoder
+from vidact.models.covar import bridge, text_encoder
 from vidact.nn import unet1d
 from vidact.processes import joint_time
 
@@ -20,7 +20,11 @@ BOUNDS = (
     (1, math.inf, "mesh.fsdp data.threads encoder.patch encoder.frames encoder.channels"),
     (1, math.inf, "encoder.clips model.depth model.patch model.action_dim model.state_dim"),
     (1, math.inf, "model.video_width model.video_heads model.action_width model.action_heads"),
-    (1, math.inf, "model.bridge_width model.bridge_heads model.mlp_ratio model.unroll"),
+    (
+        1,
+        math.inf,
+        "model.bridge_width model.bridge_heads model.mlp_ratio model.unroll model.bridge_every",
+    ),
     (1, math.inf, "model.text_width model.text_depth model.vocabulary model.max_words"),
     (1, math.inf, "train.steps train.batch_size train.log_every train.evaluate_every"),
     (1, math.inf, "train.checkpoint_every train.keep"),
@@ -41,6 +45,8 @@ MULTIPLES = {"model.text_width": text_encoder.HEADS, "model.decoder_channels": u
 CHOICES = {
     "model.remat": ("none", "dots", "full"),
     "model.dtype": ("float32", "bfloat16"),
+    "model.bridge_kind": bridge.KINDS,
+    "model.visibility": bridge.VISIBILITIES,
     "model.times": tuple(joint_time.SAMPLERS),
     "data.normalisation": METHODS,
 }
@@ -130,6 +136,11 @@ def check_data(
 
 
 def _check_widths(model: ml_collections.ConfigDict) -> None:
+    if model.depth % model.bridge_every:
+        raise UserError(
+            f"config.model.bridge_every={model.bridge_every}: must divide "
+            f"config.model.depth={model.depth}"
+        )
     for stream in STREAMS:
         width, heads = model[f"{stream}_width"], model[f"{stream}_heads"]
         if width % (2 * heads) or width % 4:

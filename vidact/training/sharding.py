@@ -19,8 +19,11 @@ RULES: tuple[tuple[str, P], ...] = (
     # The robot's dimensions (7, say) divide by nothing: split the model's side of these two.
     (r"/(action|state)_encoder/fc1/kernel$", P(None, "fsdp")),
     (r"/decoder/out/linear/kernel$", P("fsdp", None)),
-    (r"/(qkv|q_linear|kv_linear|fc1|t_block|film|x_embedder)/kernel$", P("fsdp", None)),
-    (r"/(proj|fc2|skip|linear|lift/\d+|mlp_\d)/kernel$", P(None, "fsdp")),
+    (
+        r"/(qkv|q_linear|kv_linear|fc1|t_block|film|x_embedder|video_in|action_in)/kernel$",
+        P("fsdp", None),
+    ),
+    (r"/(proj|fc2|skip|linear|lift/\d+|mlp_\d|video_out|action_out)/kernel$", P(None, "fsdp")),
     (r"/(words|y_embedding)$|^y_embedding$", P(None, "fsdp")),
     (r"/(bias|weight|scale_shift_table|positions|freqs)$", P()),
 )

@@ -1,6 +1,7 @@
 """Bridge Attention: the video and the action stream look at each other in one joint softmax."""
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
@@ -10,18 +11,25 @@ from vidact.nn.attention import attend
 from vidact.nn.linear import Linear
 from vidact.nn.norms import RMSNorm, layer_norm
 
+VISIBILITIES = (
+    "joint",
+    "action_sees_first_frame",
+    "action_sees_video",
+    "video_sees_action",
+    "separate",
+)
+HIDDEN = -1e30
+KINDS = ("bridge", "self_attention", "cross_attention", "none")
 
-class Side(nnx.Module):
-    """One modality's projections into and out of the bridge; the way out starts at zero."""
+
+class Projections(nnx.Module):
+    """Queries, keys and values of normalised tokens, rotated by their time."""
 
     def __init__(self, width: int, bridge: int, heads: int, *, rngs: nnx.Rngs, dtype):
-        zeros = nnx.initializers.zeros
-        args = dict(rngs=rngs, dtype=dtype)
         self.heads = heads
-        self.qkv = Linear(width, 3 * bridge, **args)
+        self.qkv = Linear(width, 3 * bridge, rngs=rngs, dtype=dtype)
         self.q_norm = RMSNorm(bridge // heads)
         self.k_norm = RMSNorm(bridge // heads)
-        self.proj = Linear(bridge, width, kernel_init=zeros, **args)
 
     def project(self, x: Float[Array, "b n c"], rotation):
         """Queries, keys and values [B, N, heads, d] of normalised, rotated tokens."""
@@ -30,15 +38,26 @@ class Side(nnx.Module):
         return rope.rotate(q, rotation), rope.rotate(k, rotation), v
 
 
+class Side(Projections):
+    """One modality's projections into and out of the bridge; the way out starts at zero."""
+
+    def __init__(self, width: int, bridge: int, heads: int, *, rngs: nnx.Rngs, dtype):
+        super().__init__(width, bridge, heads, rngs=rngs, dtype=dtype)
+        zeros = nnx.initializers.zeros
+        self.proj = Linear(bridge, width, kernel_init=zeros, rngs=rngs, dtype=dtype)
+
+
 class Bridge(nnx.Module):
     """Separate Q, K, V per modality, one softmax over both (CoVAR section 3, Bridge Attention).
 
-    RoPE carries time in control steps, so that an action finds the frames it falls between.
+    RoPE carries time in control steps, so that an action finds the frames it falls between. With
+    kind cross_attention each modality sees the other alone (CoVAR table IV).
     """
 
     def __init__(self, config: CoVARConfig, *, rngs: nnx.Rngs):
         size = (config.bridge_width, config.bridge_heads)
         dtype = config.compute_dtype
+        self.kind = config.bridge_kind
         self.video = Side(config.video_width, *size, rngs=rngs, dtype=dtype)
         self.action = Side(config.action_width, *size, rngs=rngs, dtype=dtype)
 
@@ -48,6 +67,7 @@ class Bridge(nnx.Module):
         action: Float[Array, "b m 1 d"],
         rotations,
         key_mask: Bool[Array, "b n"],
+        bias: Float[Array, "1 n n"] | None = None,
     ) -> tuple[Float[Array, "b t s c"], Float[Array, "b m 1 d"]]:
         """Both streams with what they saw added.
 
@@ -56,18 +76,150 @@ class Bridge(nnx.Module):
           action: tokens of the action stream, the state's first.
           rotations: RoPE tables of the video's T * S and of the action's M tokens.
           key_mask: [B, T * S + M], False = padding.
+          bias: of `visibility_bias`, added to the logits.
         """
         flat = video.reshape(video.shape[0], -1, video.shape[-1])
         sides = (
             self.video.project(flat, rotations[0]),
             self.action.project(action[:, :, 0], rotations[1]),
         )
-        q, k, v = (jnp.concatenate(pair, axis=1) for pair in zip(*sides, strict=True))
-        seen = attend(q, k, v, key_mask)
+        if self.kind == "cross_attention":
+            seen = _cross(*sides, key_mask, bias)
+        else:
+            seen = _joint(*sides, key_mask, bias)
+        video = video + self.video.proj(seen[0]).reshape(video.shape)
+        return video, action + self.action.proj(seen[1])[:, :, None]
+
+
+class SharedBridge(nnx.Module):
+    """The same Q, K, V for both modalities, which are lifted to one width (CoVAR table IV)."""
+
+    def __init__(self, config: CoVARConfig, *, rngs: nnx.Rngs):
+        width, zeros = shared_width(config), nnx.initializers.zeros
+        widths = (config.video_width, config.action_width)
+        args = dict(rngs=rngs, dtype=config.compute_dtype)
+        self.video_in, self.action_in = (Linear(w, width, **args) for w in widths)
+        self.shared = Projections(width, width, config.bridge_heads, **args)
+        self.video_out, self.action_out = (
+            Linear(width, w, kernel_init=zeros, **args) for w in widths
+        )
+
+    def __call__(
+        self,
+        video: Float[Array, "b t s c"],
+        action: Float[Array, "b m 1 d"],
+        rotations,
+        key_mask: Bool[Array, "b n"],
+        bias: Float[Array, "1 n n"] | None = None,
+    ) -> tuple[Float[Array, "b t s c"], Float[Array, "b m 1 d"]]:
+        """As `Bridge`."""
+        flat = layer_norm(video.reshape(video.shape[0], -1, video.shape[-1]))
+        sides = (
+            self.shared.project(self.video_in(flat), rotations[0]),
+            self.shared.project(self.action_in(layer_norm(action[:, :, 0])), rotations[1]),
+        )
+        seen = _joint(*sides, key_mask, bias)
+        video = video + self.video_out(seen[0]).reshape(video.shape)
+        return video, action + self.action_out(seen[1])[:, :, None]
+
+
+class NoBridge(nnx.Module):
+    """Two streams that never meet, the ablation without interaction."""
+
+    def __call__(self, video, action, *_):
+        return video, action
+
+
+def make(config: CoVARConfig, rngs: nnx.Rngs) -> nnx.Module:
+    """The layer of `config.bridge_kind`."""
+    if config.bridge_kind == "none":
+        return NoBridge()
+    shared = config.bridge_kind == "self_attention"
+    return (SharedBridge if shared else Bridge)(config, rngs=rngs)
+
+
+def shared_width(config: CoVARConfig) -> int:
+    """The width of `SharedBridge`: `bridge_width`, or that with as many parameters as `Bridge`.
+
+    CoVAR's comparison was not matched; `config.bridge_matched` does it. Bridge has about
+    4 b (v + a) parameters, SharedBridge 3 w^2 + 2 w (v + a), where v and a are the streams' widths.
+    """
+    if not config.bridge_matched:
+        return config.bridge_width
+    both, step = config.video_width + config.action_width, 2 * config.bridge_heads
+    wanted = 4 * config.bridge_width * both
+    width = (-both + (both**2 + 3 * wanted) ** 0.5) / 3  # of 3 w^2 + 2 both w = wanted
+    return max(step, round(width / step) * step)
+
+
+def _joint(video, action, key_mask, bias):
+    """One softmax over both modalities: what each saw, [B, N, C]."""
+    q, k, v = (jnp.concatenate(pair, axis=1) for pair in zip(video, action, strict=True))
+    seen = attend(q, k, v, key_mask, bias)
+    seen = seen.reshape(*seen.shape[:2], -1)
+    count = video[0].shape[1]
+    return seen[:, :count], seen[:, count:]
+
+
+def _cross(video, action, key_mask, bias):
+    """Each modality's queries over the other's keys; nothing where all of those are hidden."""
+    count = video[0].shape[1]
+    halves = (slice(0, count), slice(count, None))
+    results = []
+    for mine, other, own, theirs in (
+        (video, action, *halves),
+        (action, video, *reversed(halves)),
+    ):
+        part = None if bias is None else bias[:, own, theirs]
+        seen = attend(mine[0], other[1], other[2], key_mask[:, theirs], part)
+        there = key_mask[:, None, theirs]
+        if part is not None:
+            there = there & (part == 0)
         seen = seen.reshape(*seen.shape[:2], -1)
-        count = flat.shape[1]
-        video = video + self.video.proj(seen[:, :count]).reshape(video.shape)
-        return video, action + self.action.proj(seen[:, count:])[:, :, None]
+        results.append(jnp.where(there.any(-1, keepdims=True), seen, 0))
+    return tuple(results)
+
+
+def visibility_bias(
+    visibility: str, frames: int, tokens: int, actions: int
+) -> Float[Array, "1 n n"] | None:
+    """What must not be seen across the bridge, as -1e30 for a query (row) and a key (column).
+
+    Args:
+      visibility: joint | action_sees_first_frame | action_sees_video | video_sees_action |
+        separate. The first frame counts as an action's under action_sees_first_frame: what it
+        learnt of later frames it would pass on.
+      frames: T of the video.
+      tokens: S of a frame.
+      actions: M tokens, the state included.
+
+    Returns:
+      None where everything is seen.
+    """
+    if visibility == "joint":
+        return None
+    video = np.arange(frames * tokens + actions) < frames * tokens
+    later = video & (np.arange(len(video)) >= tokens)
+    hidden = {
+        "action_sees_first_frame": [(~later, later)],
+        "action_sees_video": [(video, ~video)],
+        "video_sees_action": [(~video, video)],
+        "separate": [(video, ~video), (~video, video)],
+    }[visibility]
+    pairs = np.logical_or.reduce([np.outer(query, key) for query, key in hidden])
+    return jnp.where(pairs, HIDDEN, 0.0)[None]
+
+
+def first_frame_bias(visibility: str, frames: int) -> Float[Array, "1 t t"] | None:
+    """For attention over time: under action_sees_first_frame frame 0 sees no other.
+
+    A departure from Open-Sora, whose temporal attention mixes all frames (specs/opensora.md 1.4).
+    """
+    if visibility != "action_sees_first_frame":
+        return None
+    bias = np.zeros((1, frames, frames), np.float32)
+    bias[:, 0, 1:] = HIDDEN
+    return jnp.asarray(bias)
 
 
 def rotations(config: CoVARConfig, frames: int, tokens: int, actions: int):
@@ -76,7 +228,8 @@ def rotations(config: CoVARConfig, frames: int, tokens: int, actions: int):
     Frame 0 stands at 0, latent k >= 1 in the middle of the frames it covers, action i halfway
     between the frames i and i + 1 that it joins, the state at 0.
     """
-    frequencies = rope.frequencies(config.bridge_width // config.bridge_heads)
+    width = shared_width(config) if config.bridge_kind == "self_attention" else config.bridge_width
+    frequencies = rope.frequencies(width // config.bridge_heads)
     later = jnp.arange(1, frames) * config.latent_frames - (config.latent_frames - 1) / 2
     video = jnp.repeat(jnp.concatenate([jnp.zeros(1), later]), tokens)
     action = jnp.concatenate([jnp.zeros(1), jnp.arange(actions) + 0.5])

@@ -18,6 +18,12 @@ class CoVARConfig:
       video_width, video_heads: of the video DiT (STDiT3-XL/2: 1152, 16).
       action_width, action_heads: of the action DiT.
       bridge_width, bridge_heads: joint attention of both streams.
+      bridge_kind: bridge | self_attention (shared Q, K, V) | cross_attention | none, of CoVAR's
+        table IV.
+      bridge_every: layers of both streams per bridge; divides `depth`.
+      bridge_matched: give self_attention as many parameters as bridge has.
+      visibility: what the streams see of each other, one of `vidact.models.covar.bridge`'s
+        VISIBILITIES.
       mlp_ratio: hidden over width of every MLP.
       patch: latent pixels per token side.
       latent_channels: channels of the video codec.
@@ -45,6 +51,10 @@ class CoVARConfig:
     action_heads: int = 16
     bridge_width: int = 1152
     bridge_heads: int = 16
+    bridge_kind: str = "bridge"
+    bridge_every: int = 1
+    bridge_matched: bool = False
+    visibility: str = "joint"
     mlp_ratio: float = 4.0
     patch: int = 2
     latent_channels: int = 4

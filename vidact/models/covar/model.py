@@ -23,7 +23,9 @@ class CoVAR(nnx.Module):
         self.config = config
         self.video = VideoDiT(config, rngs=rngs)
         self.action = ActionDiT(config, rngs=rngs)
-        self.bridges = layers.stack(config.depth, lambda r: bridge.Bridge(config, rngs=r), rngs)
+        self.bridges = layers.stack(
+            config.depth // config.bridge_every, lambda r: bridge.make(config, r), rngs
+        )
         self.text_encoder = nnx.data(TextEncoder(config, rngs=rngs) if config.text_depth else None)
         null = jax.random.normal(rngs.params(), (config.max_words, config.text_width))
         self.y_embedding = layers.Buffer(null / config.text_width**0.5)
@@ -77,19 +79,31 @@ class CoVAR(nnx.Module):
         action_time, a6 = self.action.time(t_action, observation.fps)
         turn_video, turn_action = self.video.rotation(n), self.action.rotation(actions.shape[1])
         turn_bridge = bridge.rotations(config, n, x.shape[2], actions.shape[1])
+        across = bridge.visibility_bias(config.visibility, n, x.shape[2], a.shape[1])
+        in_time = bridge.first_frame_bias(config.visibility, n)
         # A sample without any action is a video: its state is not seen either.
         tokens = jnp.concatenate([action_mask.any(1, keepdims=True), action_mask], axis=1)
         seen = jnp.concatenate([jnp.repeat(latent_mask, x.shape[2], axis=1), tokens], axis=1)
 
-        def body(carry, blocks):
-            (x, a), (spatial, temporal, action, link) = carry, blocks
+        def streams(carry, blocks):
+            (x, a), (spatial, temporal, action) = carry, blocks
             x = spatial(x, t6, y, text_mask)
-            x = temporal(x, t6, y, text_mask, turn_video, latent_mask)
-            a = action(a, a6, ya, text_mask, turn_action, tokens)
-            return link(x, a, turn_bridge, seen)
+            x = temporal(x, t6, y, text_mask, turn_video, latent_mask, in_time)
+            return x, action(a, a6, ya, text_mask, turn_action, tokens)
 
-        video, action = self.video, self.action
-        stacks = (video.spatial_blocks, video.temporal_blocks, action.blocks, self.bridges)
+        def body(carry, blocks):
+            *some, link = blocks
+            if config.bridge_every == 1:
+                x, a = streams(carry, some)
+            else:
+                x, a = layers.scan(streams, carry, tuple(some))
+            return link(x, a, turn_bridge, seen, across)
+
+        own: tuple[nnx.Module, ...]
+        own = (self.video.spatial_blocks, self.video.temporal_blocks, self.action.blocks)
+        if config.bridge_every > 1:
+            own = tuple(layers.grouped(stack, config.bridge_every) for stack in own)
+        stacks = (*own, self.bridges)
         x, a = layers.scan(body, (x, a), stacks, remat=config.remat, unroll=config.unroll)
         v_video = self.video.head(x, video_time, latents.shape)
         return v_video, self.action.decode(a, action_time, action_mask)
