@@ -75,7 +75,8 @@ class VideoDiT(TimedStream):
 
     def embed(self, latents: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t s e"]:
         """Patches to tokens with 2-D positions."""
-        h, w, p = *latents.shape[2:4], self.patch
+        h, w = latents.shape[2:4]
+        p = self.patch
         x = functional.pad(latents.permute(0, 4, 1, 2, 3), (0, -w % p, 0, -h % p))
         x = self.x_embedder.proj(x)
         scale = (h * w * LATENT_PIXELS**2) ** 0.5 / 512
