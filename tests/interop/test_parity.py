@@ -118,7 +118,6 @@ def test_the_text_encoders_fixtures(shared, tmp_path, capsys):
     assert code == 1 and float(lines[-1].split(": ")[1]) == pytest.approx(10, abs=0.5)
 
 
-@pytest.mark.slow
 def test_open_sora_s_fixtures(shared, capsys):
     code, lines = run("opensora", shared / "fixtures/opensora", capsys)
     print(lines[-1])

@@ -136,7 +136,7 @@ def _position(rows: int, columns: int, width: int, height: float, breadth: float
     return embeddings.position_2d(rows, columns, width, scale=scale, base=base)
 
 
-def _record(model: VideoDiT, given: tuple, frames: jax.Array) -> dict[str, np.ndarray]:
+def _record(model: VideoDiT, given: tuple, frames: jax.Array) -> dict[str, jax.Array]:
     """The outputs of the layers that see tokens, by STDiT3's names."""
     latents, t, text, text_mask, fps, pixels = given
     found: dict[str, Any] = {}
