@@ -10,7 +10,7 @@ from tests import tiny
 from vidact import train
 from vidact.errors import UserError
 from vidact.models import registry
-from vidact.training import describe, state
+from vidact.training import describe, sharding, state
 
 
 def test_the_quickstart_s_parts_add_up():
@@ -43,3 +43,18 @@ def test_sizes_that_do_not_fit_are_named():
     config.data.frames = 8
     with pytest.raises(UserError, match=r"config\.data\.frames=8"):
         describe.describe(config)
+
+
+def test_flops_count_every_layer_whatever_the_loops(tmp_path):
+    def count(**changes):
+        changes = {f"model__{key}": value for key, value in changes.items()}
+        config = tiny.config(tmp_path, model__decoder_channels=(32,), **changes)
+        return describe.flops(config, sharding.make_mesh(config.mesh))
+
+    once = count(depth=4, bridge_kind="none")
+    # Regrouping the weights counts a little; a lost layer would be a tenth and more.
+    np.testing.assert_allclose(count(depth=4, bridge_kind="none", bridge_every=2), once, rtol=1e-3)
+    assert count(depth=4, bridge_kind="none", unroll=2) == once
+    layers = [count(depth=depth, bridge_kind="none") for depth in (2, 6)]
+    np.testing.assert_allclose(once - layers[0], layers[1] - once, rtol=1e-3)
+    assert once - layers[0] > 0.2 * once

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from vidact.processes import opensora_flow
+
 MODES = ("joint", "policy", "video", "forward", "inverse")
 # Where each mode pins (video, action); None means: denoise from 1 to 0.
 _PINNED = {
@@ -40,7 +42,7 @@ def schedule(
     columns = []
     for count, pin, ratio in zip(counts, _PINNED[mode], (shift, 1.0), strict=True):
         line = 1.0 - (np.arange(rows + 1, dtype=np.int64) * count // rows) / np.float32(count)
-        line = ratio * line / (ratio * line + (1 - line))
+        line = opensora_flow.move(line, ratio)
         columns.append(line if pin is None else np.full_like(line, pin))
     return np.stack(columns, axis=-1).astype(np.float32)
 
@@ -94,8 +96,7 @@ def logit_beta(key: Array, batch: int, shift: float) -> Float[Array, "b 2"]:
     noise.
     """
     video_key, action_key = jax.random.split(key)
-    video = jax.nn.sigmoid(jax.random.normal(video_key, (batch,)))
-    video = shift * video / (shift * video + (1 - video))
+    video = opensora_flow.move(opensora_flow.logit_normal(video_key, (batch,)), shift)
     # The inverse of the distribution function t^1.5.
     action = jax.random.uniform(action_key, (batch,)) ** (2 / 3)
     return jnp.stack([video, action], axis=1)

@@ -40,7 +40,7 @@ def shift(
     Raises:
       ValueError: frames is none of these; F would be 0, and so would all times.
     """
-    return jnp.asarray(_move(t, ratio(height, width, frames)), jnp.float32)
+    return jnp.asarray(move(t, ratio(height, width, frames)), jnp.float32)
 
 
 def times(
@@ -56,7 +56,7 @@ def times(
       transform: whether to `shift` the times; otherwise they are evenly spaced.
     """
     line = 1 - np.arange(steps + 1) / steps
-    return (_move(line, ratio(height, width, frames)) if transform else line).astype(np.float32)
+    return (move(line, ratio(height, width, frames)) if transform else line).astype(np.float32)
 
 
 def ratio(height, width, frames: int):
@@ -70,7 +70,8 @@ def ratio(height, width, frames: int):
     return (height * 1.0 * width) ** 0.5 / 512 * math.sqrt(length)
 
 
-def _move(t, ratio):
+def move(t, ratio):
+    """r t / (r t + 1 - t), by operators that Python, NumPy and JAX share."""
     # r t + (1 - t) rather than 1 + (r - 1) t: this way 1 stays 1. Open-Sora's float32 may give
     # 1.0000001, which no mask reaches: frames to be generated then sit out the first step.
     return ratio * t / (ratio * t + (1 - t))

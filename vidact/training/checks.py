@@ -20,11 +20,8 @@ BOUNDS = (
     (1, math.inf, "mesh.fsdp data.threads encoder.patch encoder.frames encoder.channels"),
     (1, math.inf, "encoder.clips model.depth model.patch model.action_dim model.state_dim"),
     (1, math.inf, "model.video_width model.video_heads model.action_width model.action_heads"),
-    (
-        1,
-        math.inf,
-        "model.bridge_width model.bridge_heads model.mlp_ratio model.unroll model.bridge_every",
-    ),
+    (1, math.inf, "model.bridge_width model.bridge_heads model.bridge_every"),
+    (1, math.inf, "model.mlp_ratio model.unroll"),
     (1, math.inf, "model.text_width model.text_depth model.vocabulary model.max_words"),
     (1, math.inf, "train.steps train.batch_size train.log_every train.evaluate_every"),
     (1, math.inf, "train.checkpoint_every train.keep"),

@@ -38,12 +38,13 @@ def describe(config: ml_collections.ConfigDict) -> None:
     trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze, plan.buffers)
     state_bytes = _count(trainable) * BYTES_PER_TRAINABLE + _count(frozen) * 4
     mesh = sharding.make_mesh(config.mesh)
-    program, example = _compile(config, plan, mesh)
+    lowered, example = _lower(config, plan, mesh)
+    program = lowered.compile()
     temporary = program.memory_analysis().temp_size_in_bytes
     need = (state_bytes + temporary) / 1e9
     print(f"state GB: {state_bytes / 1e9:.2f} activations GB: {temporary / 1e9:.2f}")
-    flops = _flops(config, program)
-    print(f"TFLOP per step: {flops / 1e12:.3f}")
+    work = flops(config, mesh)
+    print(f"TFLOP per step: {work / 1e12:.3f}")
     room = psutil.virtual_memory().available / 1e9
     if need > room:
         print(f"this machine: does not fit, {need:.1f} of {room:.1f} GB free")
@@ -54,7 +55,7 @@ def describe(config: ml_collections.ConfigDict) -> None:
             f"this machine: {seconds:.2f} s per step, {hours:.1f} h for {config.train.steps} steps"
         )
     for name, (memory, peak) in GPUS.items():
-        hours = config.train.steps * flops / (peak * 1e12 * UTILISATION) / 3600
+        hours = config.train.steps * work / (peak * 1e12 * UTILISATION) / 3600
         fits = "fits" if need < 0.9 * memory else "does not fit: lower config.train.batch_size"
         print(f"{name}: {fits}, about {hours:.2f} h")
 
@@ -84,8 +85,8 @@ def _count(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
     return sum(int(np.prod(value.shape)) for value in shapes.values())
 
 
-def _compile(config: ml_collections.ConfigDict, plan: state.Blueprint, mesh: jax.sharding.Mesh):
-    """The compiled training step and a function that makes its arguments; allocates nothing."""
+def _lower(config: ml_collections.ConfigDict, plan: state.Blueprint, mesh: jax.sharding.Mesh):
+    """The training step before compiling and a function that makes its arguments."""
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     make = registry.maker(config)
     create, layout = loop.state_maker(make, plan, config, optimizer, mesh)
@@ -97,15 +98,21 @@ def _compile(config: ml_collections.ConfigDict, plan: state.Blueprint, mesh: jax
         ema_decay=config.train.ema,
     )
     given = (example_batch(config).as_dict(), example_codec(config))
-    compiled = jax.jit(update, out_shardings=(layout, None))
-    return compiled.lower(jax.eval_shape(create), *given).compile(), lambda: (create(), *given)
+    jitted = jax.jit(update, out_shardings=(layout, None))
+    return jitted.lower(jax.eval_shape(create), *given), lambda: (create(), *given)
 
 
-def _flops(config: ml_collections.ConfigDict, program: jax.stages.Compiled) -> float:
-    """FLOPs of a step: the cost analysis counts a loop's body once, here all layers count."""
-    cost = program.cost_analysis()
+def flops(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> float:
+    """FLOPs of a training step, remat's included.
+
+    Counted without loops over layers, of which XLA's cost analysis would count one round.
+    """
+    config = config.copy_and_resolve_references()
+    config.model.unroll = config.model.depth
+    lowered, _ = _lower(config, state.blueprint(registry.maker(config)), mesh)
+    cost = lowered.cost_analysis()
     assert cost is not None, "the backend reports no FLOPs"
-    return float(cost["flops"]) * config.model.depth / min(config.model.unroll, config.model.depth)
+    return float(cost["flops"])
 
 
 def _time(program: jax.stages.Compiled, example: Callable[[], tuple]) -> float:

@@ -96,7 +96,7 @@ class CoVAR(nnx.Module):
             if config.bridge_every == 1:
                 x, a = streams(carry, some)
             else:
-                x, a = layers.scan(streams, carry, tuple(some))
+                x, a = layers.scan(streams, carry, tuple(some), unroll=config.bridge_every)
             return link(x, a, turn_bridge, seen, across)
 
         own: tuple[nnx.Module, ...]
