@@ -10,11 +10,12 @@ from tests import tiny
 from vidact import train
 from vidact.errors import UserError
 from vidact.models import registry
-from vidact.training import describe, sharding, state
+from vidact.nn import flat
+from vidact.training import describe, sharding
 
 
 def test_the_quickstart_s_parts_add_up():
-    shapes = state.blueprint(registry.maker(base.get_config())).shapes
+    shapes = flat.blueprint(registry.maker(base.get_config())).shapes
     line = describe.parameter_line(shapes)
     counts = {name: int(count) for name, count in re.findall(r"(\w+): (\d+)", line)}
     assert line.startswith("parameters total: ")

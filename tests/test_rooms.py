@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("vidact", "data_pipelines")
-LEAVES = {"actions", "text", "errors"}  # NumPy only; everyone may know them
+LEAVES = {"actions", "text", "errors", "latents"}  # NumPy only; everyone may know them
 STRUCTURES = {"batch", "inputs"}
 MODEL_SIDE = {"nn", "processes"} | STRUCTURES | LEAVES
 
@@ -18,17 +18,19 @@ KNOWS = {
     "errors": set(),
     "actions": {"errors"},
     "text": {"errors"},
+    "latents": {"errors"},
     "batch": {"errors"},
     "inputs": {"errors"},
+    "store": {"errors"},
     "command": {"errors"},
     "nn": {"errors"},
     "processes": {"errors"},
-    "encoders": MODEL_SIDE,
+    "encoders": MODEL_SIDE | {"store"},
     "models": MODEL_SIDE | {"command"},
     "training": MODEL_SIDE | {"models", "encoders", "data_pipelines", "command", "vidact"},
     "evaluation": MODEL_SIDE
     | {"models", "encoders", "data_pipelines", "command", "training", "simulators"},
-    "interop": MODEL_SIDE | {"models", "encoders", "training", "command"},
+    "interop": MODEL_SIDE | {"models", "encoders", "training", "command", "store"},
     "simulators": {"errors"},
     "robot": LEAVES,
     "data_pipelines": {"batch", "command"} | LEAVES,

@@ -29,11 +29,22 @@ from tqdm import tqdm
 
 from vidact import command
 from vidact.errors import UserError
+from vidact.nn import flat
 from vidact.robot import config as robot_config
 
 TOLERANCE = 1e-3
 MODEL, CODEC, CONFIG = "model.safetensors", "codec.safetensors", "config.json"
-ROBOT_KNOWS = {"bridge_kind": "bridge", "bridge_every": 1, "visibility": "joint"}
+ROBOT_KNOWS = {
+    "family": "covar",
+    "bridge_kind": "bridge",
+    "bridge_every": 1,
+    "visibility": "joint",
+    "latent_chunk": 0,
+    "decoder": "unet",
+    "refiner_depth": 0,
+    "imagine": True,
+    "order": "together",
+}
 MAY_CHANGE = "root"  # of config.data: the data set may have moved
 
 
@@ -81,10 +92,9 @@ def write(run, folder: pathlib.Path) -> None:
     """Writes weights, codec and configuration of a loaded run into an existing folder."""
     from vidact.encoders.video import linear
     from vidact.interop import keys, names
-    from vidact.training import state
 
     arrays = {
-        path: np.asarray(value, np.float32) for path, value in state.parameters(run.model).items()
+        path: np.asarray(value, np.float32) for path, value in flat.parameters(run.model).items()
     }
     tensors = names.to_torch(keys.covar(run.config.model.patch), arrays)
     safetensors.numpy.save_file(tensors, folder / MODEL, metadata={"format": "pt"})

@@ -22,6 +22,7 @@ class Inputs:
       text_mask: True = a real word.
       fps: frames (and actions) per second.
       dataset_id: row of the mixture, for the log.
+      coarse: normalised actions as a trained model sampled them, for training a refiner only.
     """
 
     latents: Float[Array, "b n h w c"]
@@ -34,6 +35,7 @@ class Inputs:
     text_mask: Bool[Array, "b l"]
     fps: Float[Array, "b"]
     dataset_id: Int[Array, "b"]
+    coarse: Float[Array, "b m a"] | None = None
 
 
 @flax.struct.dataclass
@@ -75,6 +77,7 @@ class SampleRequest:
       steps: Euler steps; the actions' too unless `action_steps` says else.
       action_steps: Euler steps of the actions.
       video_guidance, action_guidance: classifier-free guidance scale per modality; 1 = off.
+      refine: whether a model with a refiner uses it.
       family: options of the model family's own, hashable.
     """
 
@@ -85,6 +88,7 @@ class SampleRequest:
     action_steps: int | None = None
     video_guidance: float = 1.0
     action_guidance: float = 1.0
+    refine: bool = True
     family: tuple[tuple[str, Any], ...] = ()
 
 

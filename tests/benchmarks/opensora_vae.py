@@ -64,10 +64,9 @@ def measure(args: argparse.Namespace) -> None:
     from flax import nnx
 
     from vidact.encoders.video import opensora_vae
-    from vidact.training import state
 
     config = dataclasses.replace(opensora_vae.FULL, dtype=args.dtype, micro_batch=args.micro_batch)
-    plan = state.blueprint(lambda: opensora_vae.OpenSoraVAE(config, rngs=nnx.Rngs(0)))
+    plan = flat.blueprint(lambda: opensora_vae.OpenSoraVAE(config, rngs=nnx.Rngs(0)))
     rng = np.random.default_rng(0)
 
     def tensor(path: str, shape: tuple[int, ...]):

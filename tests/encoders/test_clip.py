@@ -15,7 +15,7 @@ from vidact.encoders.text import clip
 from vidact.encoders.text.sizes import CLIPSizes
 from vidact.errors import UserError
 from vidact.interop import names, text_keys
-from vidact.training import state
+from vidact.nn import flat
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "goldens/videovla/clip_text.npz"
 SIZES = CLIPSizes(vocabulary=96, width=32, hidden=64, depth=2, heads=4, positions=20, eos=95)
@@ -35,7 +35,7 @@ def tensors(golden):
 
 
 def blueprint(sizes, dtype=jnp.float32):
-    return state.blueprint(lambda: clip.CLIPText(sizes, rngs=nnx.Rngs(0), dtype=dtype))
+    return flat.blueprint(lambda: clip.CLIPText(sizes, rngs=nnx.Rngs(0), dtype=dtype))
 
 
 def renamed(tensors):

@@ -15,7 +15,7 @@ from flax import nnx
 
 from vidact.encoders.video import kl_vae
 from vidact.interop import names, vae_keys
-from vidact.training import state
+from vidact.nn import flat
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "goldens/videovla/sd_vae2d.npz"
 CONFIG = kl_vae.KLConfig(channels=(8, 16, 24), groups=4)
@@ -31,7 +31,7 @@ def golden():
 
 
 def blueprint(config):
-    return state.blueprint(lambda: kl_vae.AutoencoderKL(config, rngs=nnx.Rngs(0)))
+    return flat.blueprint(lambda: kl_vae.AutoencoderKL(config, rngs=nnx.Rngs(0)))
 
 
 def build(weights):

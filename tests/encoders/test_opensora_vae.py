@@ -15,7 +15,7 @@ from flax import nnx
 
 from vidact.encoders.video import kl_vae, opensora_vae, temporal_vae
 from vidact.interop import names, vae_keys
-from vidact.training import state
+from vidact.nn import flat
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "goldens/opensora/vae_tiny.npz"
 CONFIG = opensora_vae.OpenSoraVAEConfig(
@@ -64,7 +64,7 @@ def model(plan, weights):
 
 @functools.cache
 def blueprint(config):
-    return state.blueprint(lambda: opensora_vae.OpenSoraVAE(config, rngs=nnx.Rngs(0)))
+    return flat.blueprint(lambda: opensora_vae.OpenSoraVAE(config, rngs=nnx.Rngs(0)))
 
 
 def filled(plan, weights):

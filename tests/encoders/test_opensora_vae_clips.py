@@ -11,7 +11,7 @@ from flax import nnx
 
 from vidact.encoders.video import kl_vae, opensora_vae, temporal_vae
 from vidact.errors import UserError
-from vidact.training import state
+from vidact.nn import flat
 
 # Compiling is most of what these tests do.
 SMALL = opensora_vae.OpenSoraVAEConfig(
@@ -24,7 +24,7 @@ COUNTS = {1: 1, 9: 3, 16: 4, 17: 5, 18: 6, 34: 10, 35: 11, 51: 15}
 
 
 def blueprint(config):
-    return state.blueprint(lambda: opensora_vae.OpenSoraVAE(config, rngs=nnx.Rngs(0)))
+    return flat.blueprint(lambda: opensora_vae.OpenSoraVAE(config, rngs=nnx.Rngs(0)))
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from vidact.encoders.text import t5
 from vidact.encoders.text.sizes import T5Sizes
 from vidact.errors import UserError
 from vidact.interop import names, text_keys
-from vidact.training import state
+from vidact.nn import flat
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "goldens/videovla/t5_encoder.npz"
 SIZES = T5Sizes(vocabulary=96, width=32, head_width=8, hidden=64, depth=2, heads=4)
@@ -35,7 +35,7 @@ def tensors(golden):
 
 
 def blueprint(sizes, dtype=jnp.float32):
-    return state.blueprint(lambda: t5.T5Encoder(sizes, rngs=nnx.Rngs(0), dtype=dtype))
+    return flat.blueprint(lambda: t5.T5Encoder(sizes, rngs=nnx.Rngs(0), dtype=dtype))
 
 
 def renamed(tensors):

@@ -11,7 +11,7 @@ from vidact.errors import UserError
 from vidact.interop import keys, names
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.model import CoVAR
-from vidact.training import state
+from vidact.nn import flat
 
 CONFIG = CoVARConfig(
     depth=2,
@@ -33,7 +33,7 @@ LAYOUT = keys.covar(CONFIG.patch)
 
 @pytest.fixture(scope="module")
 def shapes():
-    plan = state.blueprint(lambda: CoVAR(CONFIG, rngs=nnx.Rngs(0)))
+    plan = flat.blueprint(lambda: CoVAR(CONFIG, rngs=nnx.Rngs(0)))
     return {path: leaf.shape for path, leaf in plan.shapes.items()}
 
 

@@ -6,9 +6,9 @@ import pytest
 import safetensors.numpy
 
 from tests import tiny
-from vidact import train
+from vidact import store, train
 from vidact.errors import UserError
-from vidact.interop import export_weights, import_weights, networks, store
+from vidact.interop import export_weights, import_weights, networks
 from vidact.training import checkpoints
 
 SMALL = {

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from vidact import store
 from vidact.errors import UserError
-from vidact.interop import export_weights, import_weights, networks, store
+from vidact.interop import export_weights, import_weights, networks
 
 NOWHERE = pathlib.Path("nowhere")
 SIZES = networks.stdit3_sizes({}, NOWHERE) | dict(

@@ -11,8 +11,8 @@ from flax import nnx
 from vidact.models.covar import bridge, leaks
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.model import CoVAR
-from vidact.nn import layers
-from vidact.training import sharding, state
+from vidact.nn import flat, layers
+from vidact.training import sharding
 
 SIZES = CoVARConfig(
     depth=4, video_width=16, video_heads=2, action_width=8, action_heads=2, bridge_width=24,
@@ -24,7 +24,7 @@ SEEING = ("bridge", "self_attention", "cross_attention")
 
 def plan_of(**changes):
     config = dataclasses.replace(SIZES, **changes)
-    return state.blueprint(lambda: CoVAR(config, rngs=nnx.Rngs(0)))
+    return flat.blueprint(lambda: CoVAR(config, rngs=nnx.Rngs(0)))
 
 
 def count(**changes):

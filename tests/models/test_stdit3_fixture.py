@@ -14,7 +14,7 @@ from vidact.interop import keys, names
 from vidact.interop.parity import stdit3
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.video_dit import VideoDiT
-from vidact.training import state
+from vidact.nn import flat
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "goldens/opensora/stdit3_tiny.npz"
 CONFIG = CoVARConfig(
@@ -41,7 +41,7 @@ def golden():
 @pytest.fixture(scope="module")
 def blank():
     """VideoDiT's blueprint, and the shapes of its parameters in a whole model."""
-    plan = state.blueprint(lambda: VideoDiT(CONFIG, rngs=nnx.Rngs(0)))
+    plan = flat.blueprint(lambda: VideoDiT(CONFIG, rngs=nnx.Rngs(0)))
     shapes = {f"video/{path}": leaf.shape for path, leaf in plan.shapes.items()}
     return plan, shapes | {"y_embedding": (CONFIG.max_words, CONFIG.text_width)}
 

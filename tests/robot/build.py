@@ -17,8 +17,9 @@ from vidact.encoders.video import linear
 from vidact.interop import keys, names
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.model import CoVAR
+from vidact.nn import flat
 from vidact.robot import covar, weights
-from vidact.training import runs, state
+from vidact.training import runs
 
 torch.set_num_threads(1)  # at these sizes threads only wait for each other
 FAST = {"xla_backend_optimization_level": 0}  # compiling takes longer than running
@@ -50,7 +51,7 @@ CONFIG = CoVARConfig(
 @functools.cache
 def jax_model() -> CoVAR:
     """Every parameter gets noise, so that layers which start at zero take part."""
-    plan = state.blueprint(lambda: CoVAR(CONFIG, rngs=nnx.Rngs(0)))
+    plan = flat.blueprint(lambda: CoVAR(CONFIG, rngs=nnx.Rngs(0)))
     return plan.assemble({path: _noise(path, leaf.shape) for path, leaf in plan.shapes.items()})
 
 
@@ -63,7 +64,7 @@ def _noise(path: str, shape: tuple[int, ...]) -> jax.Array:
 
 def tensors() -> dict[str, np.ndarray]:
     """The model's weights under their names in files."""
-    arrays = {k: np.asarray(v) for k, v in state.parameters(jax_model()).items()}
+    arrays = {k: np.asarray(v) for k, v in flat.parameters(jax_model()).items()}
     return names.to_torch(keys.covar(CONFIG.patch), arrays)
 
 

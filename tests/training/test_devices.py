@@ -11,7 +11,8 @@ from data_pipelines import pipeline
 from tests import tiny
 from vidact.encoders.encode import encode
 from vidact.models import registry
-from vidact.training import feed, loop, sharding, state, step
+from vidact.nn import flat
+from vidact.training import feed, loop, sharding, step
 
 WEIGHTS = {"video": 1.0, "action": 1.0}
 
@@ -23,8 +24,8 @@ def pieces(tmp_path_factory):
     config = tiny.config(data, model__decoder_channels=(64, 64))
     train, _ = loop.open_data(config, pipeline.open_source(config.data))
     make = registry.maker(config)
-    plan = state.blueprint(make)
-    parameters = jax.device_get(jax.jit(lambda: state.parameters(make()))())
+    plan = flat.blueprint(make)
+    parameters = jax.device_get(jax.jit(lambda: flat.parameters(make()))())
     rng = np.random.default_rng(0)  # zero-initialised parts would hide a wrong gradient
     noisy = {k: v + rng.normal(0, 0.02, v.shape).astype(v.dtype) for k, v in parameters.items()}
     return plan, noisy, loop.fit_codec(config.encoder, train), train.batch_at(0)
@@ -60,7 +61,7 @@ def test_eight_devices_give_the_loss_and_gradients_of_one(pieces):
 
 @pytest.mark.parametrize("module", [base, metaworld])
 def test_every_parameter_matches_a_rule_and_every_rule_a_parameter(module):
-    shapes = state.blueprint(registry.maker(module.get_config())).shapes
+    shapes = flat.blueprint(registry.maker(module.get_config())).shapes
     mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(4, 2), sharding.AXES)
     specs = {name: sharding.partition(name, v.shape, mesh) for name, v in shapes.items()}
     for pattern, _ in sharding.RULES:

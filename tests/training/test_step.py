@@ -11,6 +11,7 @@ from data_pipelines import pipeline
 from tests import tiny
 from vidact.models import registry
 from vidact.models.protocol import ModalityLoss
+from vidact.nn import flat
 from vidact.training import loop, optimizer, state, step
 
 FREEZE = (r"^text_encoder/", r"positions$", r"^video/time/")
@@ -22,7 +23,7 @@ WEIGHTS = {"video": 0.5, "action": 2.0}
 class Setup:
     """A compiled step on one device, what it starts from and a batch with padding."""
 
-    plan: state.Blueprint
+    plan: flat.Blueprint
     first: state.TrainState
     batch: dict[str, np.ndarray]
     codec: object
@@ -36,7 +37,7 @@ def setup(tmp_path_factory) -> Setup:
     config.optimizer.warmup = 0
     train, _ = loop.open_data(config, pipeline.open_source(config.data))
     make = registry.maker(config)
-    plan = state.blueprint(make)
+    plan = flat.blueprint(make)
     change = optimizer.make_optimizer(config.optimizer, 10)
     first = jax.jit(lambda: state.create(make, FREEZE, change))()
     update = step.make_step(plan, change, seed=3, weights=WEIGHTS, ema_decay=EMA)

@@ -19,11 +19,12 @@ import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
-from vidact import command
+from vidact import command, store
 from vidact.errors import UserError
-from vidact.interop import keys, names, store
+from vidact.interop import keys, names
 from vidact.interop.import_weights import DESCRIPTION, checksum, whole_folder
 from vidact.interop.networks import KINDS
+from vidact.nn import flat
 
 
 def main(arguments: list[str]) -> None:
@@ -101,12 +102,12 @@ def export_run(workdir: pathlib.Path, step: int | None, folder: pathlib.Path) ->
     Raises:
       UserError: the run or its checkpoint does not do.
     """
-    from vidact.training import runs, state
+    from vidact.training import runs
 
     run = runs.load(workdir, step)
     branch = {
         path: np.asarray(value, np.float32)
-        for path, value in state.parameters(cast(nnx.Module, run.model)).items()
+        for path, value in flat.parameters(cast(nnx.Module, run.model)).items()
         if path.startswith("video/") or path == "y_embedding"
     }
     layout = keys.stdit3(run.config.model.patch)

@@ -24,9 +24,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from tqdm import tqdm
 
-from vidact import command
+from vidact import command, store
 from vidact.errors import UserError
-from vidact.interop import names, store
+from vidact.interop import names
 from vidact.interop.networks import KINDS, Kind
 
 DESCRIPTION = "network.json"

@@ -23,8 +23,7 @@ from vidact.interop import keys, names, text_keys, vae_keys
 from vidact.interop.names import Layout, Shape
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.video_dit import VideoDiT
-from vidact.nn import layers
-from vidact.training import state
+from vidact.nn import flat, layers
 
 Sizes = dict[str, Any]
 Shapes = Mapping[str, Shape]
@@ -40,7 +39,7 @@ class Network:
     """
 
     layout: Layout
-    plan: state.Blueprint
+    plan: flat.Blueprint
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -80,7 +79,7 @@ class Kind:
 
     def build(self, sizes: Sizes) -> Network:
         """The network of these sizes; nothing is allocated."""
-        return Network(self.layout(sizes), state.blueprint(lambda: self.make(sizes)))
+        return Network(self.layout(sizes), flat.blueprint(lambda: self.make(sizes)))
 
 
 class STDiT3(nnx.Module):

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from vidact import store
 from vidact.errors import UserError
-from vidact.interop import names, store
+from vidact.interop import names
 from vidact.interop.export_weights import read_description
 
 VIDEO = "opensora-stdit3"

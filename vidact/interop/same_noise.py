@@ -12,7 +12,8 @@ from vidact import text
 from vidact.encoders import encode
 from vidact.inputs import Chunk, SampleRequest
 from vidact.models import registry
-from vidact.training import runs, state
+from vidact.nn import flat
+from vidact.training import runs
 
 SAMPLES = 2
 _INSTRUCTION = "open the drawer"
@@ -64,7 +65,7 @@ def denoise(run: runs.Run, arrays: Mapping[str, np.ndarray], start: Chunk, mode:
     )
     config = run.config.copy_and_resolve_references()
     config.model.dtype = "float32"
-    plan = state.blueprint(registry.maker(config))
+    plan = flat.blueprint(registry.maker(config))
     run_model = jax.jit(lambda p, o, n: plan.assemble(p).denoise(o, n, request))
     with jax.default_matmul_precision("highest"):
-        return run_model(state.parameters(cast(nnx.Module, run.model)), observation, start)
+        return run_model(flat.parameters(cast(nnx.Module, run.model)), observation, start)

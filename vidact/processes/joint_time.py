@@ -22,8 +22,15 @@ _PINNED = {
 }
 
 
+ORDERS = ("together", "video_first")
+
+
 def schedule(
-    mode: str, steps: int, action_steps: int | None = None, shift: float = 1.0
+    mode: str,
+    steps: int,
+    action_steps: int | None = None,
+    shift: float = 1.0,
+    order: str = "together",
 ) -> Float[np.ndarray, "steps_plus_1 2"]:
     """The times of a sampling run: row i holds (t_video, t_action), the last row the end.
 
@@ -34,7 +41,12 @@ def schedule(
       action_steps: Euler steps of the actions, >= 1. There are as many rows as the larger number
         asks for; the modality with fewer steps waits in between.
       shift: r of Open-Sora's transform of the video's times (specs/opensora.md 4); 1 = none.
+      order: video_first makes joint and policy two stages, the video and then the actions that
+        lead through it (UniPi 2302.00111).
     """
+    if order == "video_first" and mode in ("joint", "policy"):
+        video = schedule("video", steps, shift=shift)
+        return np.concatenate([video, schedule("inverse", action_steps or steps)[1:]])
     if mode not in _PINNED:
         raise ValueError(f"mode={mode!r}: choose one of {', '.join(MODES)}")
     counts = (steps, steps if action_steps is None else action_steps)
@@ -61,7 +73,7 @@ def draw(
     Args:
       key: random key.
       batch: number of pairs.
-      sampler: independent | shared | logit_beta | asymmetric, the functions of this module.
+      sampler: one of `SAMPLERS`, the functions of this module.
       shift: r of Open-Sora's transform, for logit_beta's video times.
       mode_share: share of pairs that are moved to an edge that a conditional mode visits, so that
         these edges are not a set of measure zero in training.
@@ -107,4 +119,13 @@ def asymmetric(key: Array, batch: int, _: float) -> Float[Array, "b 2"]:
     return -jnp.sort(-jax.random.uniform(key, (batch, 2)), axis=1)
 
 
-SAMPLERS = {f.__name__: f for f in (independent, shared, logit_beta, asymmetric)}
+def two_stage(key: Array, batch: int, shift: float) -> Float[Array, "b 2"]:
+    """Half of the pairs train the video alone, half the actions given it (UniPi 2302.00111)."""
+    times, halves = jax.random.split(key)
+    t = jax.random.uniform(times, (batch,))
+    video = jnp.stack([opensora_flow.move(t, shift), jnp.ones(batch)], axis=1)
+    action = jnp.stack([jnp.zeros(batch), t], axis=1)
+    return jnp.where(jax.random.bernoulli(halves, shape=(batch, 1)), video, action)
+
+
+SAMPLERS = {f.__name__: f for f in (independent, shared, logit_beta, asymmetric, two_stage)}

@@ -10,24 +10,26 @@ import numpy as np
 
 from vidact.actions import METHODS, Statistics
 from vidact.errors import UserError
-from vidact.models.covar import bridge, text_encoder
+from vidact.models.covar import action_decoder, bridge, text_encoder
 from vidact.nn import unet1d
 from vidact.processes import joint_time
 
-STREAMS = ("video", "action", "bridge")
+STREAMS = ("video", "action", "bridge", "refiner")
 # (smallest, largest, keys)
 BOUNDS = (
     (1, math.inf, "mesh.fsdp data.threads encoder.patch encoder.frames encoder.channels"),
     (1, math.inf, "encoder.clips model.depth model.patch model.action_dim model.state_dim"),
     (1, math.inf, "model.video_width model.video_heads model.action_width model.action_heads"),
     (1, math.inf, "model.bridge_width model.bridge_heads model.bridge_every"),
+    (1, math.inf, "model.refiner_width model.refiner_heads"),
     (1, math.inf, "model.mlp_ratio model.unroll"),
     (1, math.inf, "model.text_width model.text_depth model.vocabulary model.max_words"),
     (1, math.inf, "train.steps train.batch_size train.log_every train.evaluate_every"),
     (1, math.inf, "train.checkpoint_every train.keep"),
     (2, math.inf, "data.frames"),
     (0, math.inf, "data.held_out data.cache_mb optimizer.warmup optimizer.weight_decay"),
-    (0, math.inf, "train.loss_weights.video train.loss_weights.action"),
+    (0, math.inf, "train.loss_weights.video train.loss_weights.action train.loss_weights.refiner"),
+    (0, math.inf, "model.latent_chunk model.refiner_depth"),
     (0, 1, "model.text_dropout model.mode_share model.policy_share train.ema optimizer.final"),
     (0, 2**32 - 1, "seed"),
 )
@@ -45,6 +47,8 @@ CHOICES = {
     "model.bridge_kind": bridge.KINDS,
     "model.visibility": bridge.VISIBILITIES,
     "model.times": tuple(joint_time.SAMPLERS),
+    "model.order": joint_time.ORDERS,
+    "model.decoder": tuple(action_decoder.DECODERS),
     "data.normalisation": METHODS,
 }
 

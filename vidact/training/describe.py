@@ -12,6 +12,7 @@ import psutil
 from vidact.batch import Batch
 from vidact.encoders.video.linear import LinearCodec
 from vidact.models import registry
+from vidact.nn import flat
 from vidact.training import checks, loop, sharding, state, step
 from vidact.training.optimizer import make_optimizer
 
@@ -33,7 +34,7 @@ def describe(config: ml_collections.ConfigDict) -> None:
       UserError: the configuration's sizes do not fit each other.
     """
     checks.check_sizes(config)
-    plan = state.blueprint(registry.maker(config))
+    plan = flat.blueprint(registry.maker(config))
     print(parameter_line(plan.shapes))
     trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze, plan.buffers)
     state_bytes = _count(trainable) * BYTES_PER_TRAINABLE + _count(frozen) * 4
@@ -85,7 +86,7 @@ def _count(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
     return sum(int(np.prod(value.shape)) for value in shapes.values())
 
 
-def _lower(config: ml_collections.ConfigDict, plan: state.Blueprint, mesh: jax.sharding.Mesh):
+def _lower(config: ml_collections.ConfigDict, plan: flat.Blueprint, mesh: jax.sharding.Mesh):
     """The training step before compiling and a function that makes its arguments."""
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     make = registry.maker(config)
@@ -109,7 +110,7 @@ def flops(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> float:
     """
     config = config.copy_and_resolve_references()
     config.model.unroll = config.model.depth
-    lowered, _ = _lower(config, state.blueprint(registry.maker(config)), mesh)
+    lowered, _ = _lower(config, flat.blueprint(registry.maker(config)), mesh)
     cost = lowered.cost_analysis()
     assert cost is not None, "the backend reports no FLOPs"
     return float(cost["flops"])

@@ -25,6 +25,7 @@ from vidact.batch import Batch
 from vidact.encoders.video import linear
 from vidact.errors import UserError
 from vidact.models import registry
+from vidact.nn import flat
 from vidact.training import checkpoints, checks, feed, logs, runs, sharding, state, step
 from vidact.training.optimizer import check_scales, make_optimizer
 
@@ -41,7 +42,7 @@ class Trainer:
     held_out: pipeline.WindowDataset | None
     codec: linear.LinearCodec
     mesh: jax.sharding.Mesh
-    blueprint: state.Blueprint
+    blueprint: flat.Blueprint
     state: state.TrainState
     update: Any
     evaluate: Any
@@ -110,7 +111,7 @@ def prepare(
     mesh = sharding.make_mesh(config.mesh)
     sharding.check_batch(config.train.batch_size, mesh)
     make = registry.maker(config)
-    plan = state.blueprint(make)
+    plan = flat.blueprint(make)
     state.check_freeze(plan.shapes, config.train.freeze)
     check_scales(plan.shapes, config.optimizer.scales)
     optimizer = make_optimizer(config.optimizer, config.train.steps)
@@ -189,7 +190,7 @@ def fit_codec(
     return codec
 
 
-def state_maker(make, plan: state.Blueprint, config, optimizer, mesh):
+def state_maker(make, plan: flat.Blueprint, config, optimizer, mesh):
     """A jitted function that makes a fresh state, sharded by the rule table, and the shardings."""
     shardings = sharding.parameter_shardings(plan.shapes, mesh)
 

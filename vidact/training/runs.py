@@ -14,7 +14,8 @@ from vidact.encoders.video import linear
 from vidact.errors import UserError
 from vidact.models import registry
 from vidact.models.protocol import VideoActionModel
-from vidact.training import checkpoints, state
+from vidact.nn import flat
+from vidact.training import checkpoints
 
 CONFIG = "config.json"
 CODEC = "assets/video_codec.safetensors"
@@ -78,7 +79,7 @@ def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
     """
     workdir = pathlib.Path(checkpoint)
     config = read_config(workdir)
-    plan = state.blueprint(registry.maker(config))
+    plan = flat.blueprint(registry.maker(config))
     if not (workdir / checkpoints.FOLDER).is_dir():
         raise UserError(f"{workdir}: holds no checkpoint yet; train longer")
     with checkpoints.open_manager(workdir, read_only=True) as manager:

@@ -18,7 +18,7 @@ BATCH = P(AXES)
 RULES: tuple[tuple[str, P], ...] = (
     # The robot's dimensions (7, say) divide by nothing: split the model's side of these two.
     (r"/(action|state)_encoder/fc1/kernel$", P(None, "fsdp")),
-    (r"/decoder/out/linear/kernel$", P("fsdp", None)),
+    (r"/(decoder/out/linear|decoder/mlp/fc2|final)/kernel$", P("fsdp", None)),
     (
         r"/(qkv|q_linear|kv_linear|fc1|t_block|film|x_embedder|video_in|action_in)/kernel$",
         P("fsdp", None),

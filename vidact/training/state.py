@@ -1,4 +1,4 @@
-"""The training state: flat dictionaries of arrays by parameter path, and the model's blueprint."""
+"""The training state: flat dictionaries of arrays by parameter path."""
 
 import dataclasses
 import re
@@ -12,10 +12,8 @@ import optax
 from flax import nnx
 
 from vidact.errors import UserError
-from vidact.nn import layers
-
-# By path: arrays, or in their place shapes or shardings, as JAX's tree functions put them there.
-Parameters = dict[str, Any]
+from vidact.nn import flat
+from vidact.nn.flat import Parameters
 
 
 @flax.struct.dataclass
@@ -35,51 +33,6 @@ class TrainState:
     frozen: Parameters
     ema: Parameters
     opt_state: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Blueprint:
-    """A model without its arrays: how to put a flat dictionary of parameters back into it.
-
-    Attributes:
-      graphdef, treedef: what is not an array.
-      shapes: of parameters and buffers, by path.
-      buffers: the paths of those that never train (`vidact.nn.layers.Buffer`).
-    """
-
-    graphdef: nnx.GraphDef
-    treedef: Any
-    shapes: dict[str, jax.ShapeDtypeStruct]
-    buffers: frozenset[str]
-
-    def assemble(self, parameters: Parameters) -> Any:
-        """The model with these parameters.
-
-        Raises:
-          KeyError: one is missing.
-        """
-        leaves = [parameters[path] for path in self.shapes]
-        return nnx.merge(self.graphdef, jax.tree.unflatten(self.treedef, leaves))
-
-
-def blueprint(make: Callable[[], nnx.Module]) -> Blueprint:
-    """The blueprint of the model that `make` builds; nothing is allocated."""
-    graphdef, state = nnx.split(nnx.eval_shape(make))
-    leaves, treedef = jax.tree.flatten_with_path(state)
-    shapes = {_name(path): leaf for path, leaf in leaves}
-    return Blueprint(graphdef, treedef, shapes, buffers(state))
-
-
-def buffers(state: nnx.State) -> frozenset[str]:
-    """The paths of a model's state that never train."""
-    leaves, _ = jax.tree.flatten_with_path(nnx.filter_state(state, layers.Buffer))
-    return frozenset(_name(path) for path, _ in leaves)
-
-
-def parameters(model: nnx.Module) -> Parameters:
-    """Flat {path: array} of a model's parameters, in the order of its blueprint."""
-    leaves, _ = jax.tree.flatten_with_path(nnx.state(model))
-    return {_name(path): leaf for path, leaf in leaves}
 
 
 def split_frozen(
@@ -124,7 +77,7 @@ def create(
 ) -> TrainState:
     """A fresh state; call it under jit, or eval_shape, never eagerly."""
     model = make()
-    params, frozen = split_frozen(parameters(model), freeze, buffers(nnx.state(model)))
+    params, frozen = split_frozen(flat.parameters(model), freeze, flat.buffers(nnx.state(model)))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -149,9 +102,3 @@ def with_parameters(state: TrainState, parameters: Parameters) -> TrainState:
 def inference_parameters(state: TrainState) -> Parameters:
     """What sampling uses and checkpoints keep apart: the average and the frozen parameters."""
     return {**state.ema, **state.frozen}
-
-
-def _name(path) -> str:
-    """A tree path as a/b/0/c."""
-    parts = [getattr(k, "key", getattr(k, "name", getattr(k, "idx", None))) for k in path]
-    return "/".join(str(p) for p in parts if p is not None and p != "value")

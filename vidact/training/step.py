@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Int
 from vidact.encoders.encode import encode
 from vidact.encoders.video.linear import LinearCodec
 from vidact.models.protocol import Losses, ModalityLoss
-from vidact.training.state import Blueprint, Parameters, TrainState, inference_parameters
+from vidact.nn.flat import Blueprint, Parameters
+from vidact.training.state import TrainState, inference_parameters
 
 # Scalars, but under "by_time" those of `by_time`.
 Metrics = dict[str, Any]

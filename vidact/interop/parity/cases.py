@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vidact import store
 from vidact.errors import UserError
-from vidact.interop import store
 
 
 class Case(NamedTuple):

@@ -15,10 +15,9 @@ from vidact.interop import names, networks
 from vidact.interop.parity import cases as dumps
 from vidact.interop.parity.cases import Case, compare
 from vidact.models.covar.video_dit import VideoDiT
-from vidact.nn import embeddings, layers, norms, rope
+from vidact.nn import embeddings, flat, layers, norms, rope
 from vidact.nn.group_norm import GroupNorm
 from vidact.processes import rectified_flow
-from vidact.training import state
 
 OUTPUT, GRADIENT, PART = 1e-4, 1e-4, 1e-5
 RELATIVE_GRADIENT = 1e-3  # of each tensor's largest
@@ -209,7 +208,7 @@ def gradient(model: VideoDiT, given, train, masked: bool):
       masked: whether the case's conditioning frames are clean and without loss.
     """
     graphdef, weights = nnx.split(model)
-    names_of = list(state.parameters(model))
+    names_of = list(flat.parameters(model))
     args = dict(given) | {"timestep": train["t"], "x": train["x0"]}
     if not masked:
         args.pop("x_mask", None)

@@ -1,15 +1,15 @@
-"""The action stream: an MLP encoder, DiT blocks parallel to the video's, and a 1-D UNet decoder."""
+"""The action stream: an MLP encoder, DiT blocks parallel to the video's, and a decoder."""
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from vidact.models.covar import action_decoder
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.video_dit import TimeEmbedder
 from vidact.nn import layers, rope
 from vidact.nn.dit_block import DiTBlock
 from vidact.nn.mlp import MLP
-from vidact.nn.unet1d import UNet1d
 
 
 class ActionDiT(nnx.Module):
@@ -40,7 +40,7 @@ class ActionDiT(nnx.Module):
             ),
             rngs,
         )
-        self.decoder = UNet1d(width, config.action_dim, width, config.decoder_channels, **args)
+        self.decoder = action_decoder.make(config, rngs)
 
     def embed(
         self, actions: Float[Array, "b n a"], state: Float[Array, "b s"]
@@ -60,7 +60,7 @@ class ActionDiT(nnx.Module):
     def decode(
         self, x: Float[Array, "b m 1 c"], embedded: Float[Array, "b m c"], mask: Bool[Array, "b n"]
     ) -> Float[Array, "b n a"]:
-        """Velocity of the actions; the UNet sees the action tokens, FiLM their time.
+        """Velocity of the actions; the decoder sees the action tokens, FiLM their time.
 
         Tokens of padding (mask False) are blanked: a convolution would carry them to neighbours.
         """

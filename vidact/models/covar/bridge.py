@@ -5,6 +5,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from vidact import latents
 from vidact.models.covar.config import CoVARConfig
 from vidact.nn import rope
 from vidact.nn.attention import attend
@@ -222,15 +223,23 @@ def first_frame_bias(visibility: str, frames: int) -> Float[Array, "1 t t"] | No
     return jnp.asarray(bias)
 
 
-def rotations(config: CoVARConfig, frames: int, tokens: int, actions: int):
+def rotations(config: CoVARConfig, count: int, tokens: int, actions: int):
     """RoPE tables in control steps for both streams of the bridge.
 
-    Frame 0 stands at 0, latent k >= 1 in the middle of the frames it covers, action i halfway
-    between the frames i and i + 1 that it joins, the state at 0.
+    A latent stands in the middle of the frames it covers, action i halfway between the frames i and
+    i + 1 that it joins, the state at 0.
+
+    Args:
+      config: of the model.
+      count: latents of the video.
+      tokens: S of a latent.
+      actions: Ta.
     """
     width = shared_width(config) if config.bridge_kind == "self_attention" else config.bridge_width
     frequencies = rope.frequencies(width // config.bridge_heads)
-    later = jnp.arange(1, frames) * config.latent_frames - (config.latent_frames - 1) / 2
-    video = jnp.repeat(jnp.concatenate([jnp.zeros(1), later]), tokens)
+    factor, chunk = config.latent_frames, config.latent_chunk
+    frames = actions + 1 if chunk else 1 + (count - 1) * factor
+    middles = latents.spans(frames, factor, chunk)[:count].mean(1, dtype=np.float32)
+    video = jnp.repeat(jnp.asarray(middles), tokens)
     action = jnp.concatenate([jnp.zeros(1), jnp.arange(actions) + 0.5])
     return rope.rotation(video, frequencies), rope.rotation(action, frequencies)

@@ -28,14 +28,21 @@ class CoVARConfig:
       patch: latent pixels per token side.
       latent_channels: channels of the video codec.
       latent_frames: pixel frames per later latent (the codec's temporal factor).
+      latent_chunk: pixel frames that the codec codes together (`vidact.latents`); 0 = all.
       action_dim, state_dim: widths of actions and proprioception.
       text_width: width of text embeddings.
       text_depth, vocabulary, max_words: the small text encoder that is trained along.
       text_dropout: probability of replacing the text by the null embedding in training.
-      decoder_channels: levels of the UNet that decodes actions.
+      decoder: what decodes actions: unet | mlp | resnet.
+      decoder_channels: levels of the UNet, blocks of the ResNet, hidden layer of the MLP.
+      refiner_depth, refiner_width, refiner_heads: of the transformer that refines sampled actions;
+        depth 0 = none.
+      imagine: whether there is a video to denoise; without, the video stream only encodes the
+        first frame.
+      order: together | video_first (two stages: the video alone, then the actions from it).
       learn_sigma: the video head also predicts an unused variance, as STDiT3 does.
       times: how training draws (t_video, t_action), one of `vidact.processes.joint_time`'s
-        independent | shared | logit_beta | asymmetric.
+        independent | shared | logit_beta | asymmetric | two_stage.
       time_shift: r of Open-Sora's transform of the video's times, for logit_beta and for sampling;
         1 = none (`vidact.processes.opensora_flow.ratio`).
       mode_share, policy_share: see `vidact.processes.joint_time.draw`.
@@ -59,6 +66,7 @@ class CoVARConfig:
     patch: int = 2
     latent_channels: int = 4
     latent_frames: int = 4
+    latent_chunk: int = 0
     action_dim: int = 7
     state_dim: int = 7
     text_width: int = 4096
@@ -66,7 +74,13 @@ class CoVARConfig:
     vocabulary: int = 1024
     max_words: int = 16
     text_dropout: float = 0.1
+    decoder: str = "unet"
     decoder_channels: tuple[int, ...] = (256, 512)
+    refiner_depth: int = 0
+    refiner_width: int = 512
+    refiner_heads: int = 8
+    imagine: bool = True
+    order: str = "together"
     learn_sigma: bool = False
     times: str = "independent"
     time_shift: float = 1.0

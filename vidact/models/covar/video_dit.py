@@ -17,6 +17,16 @@ TIME_SCALE = 1000.0  # STDiT3 was trained on t in 0..1000
 LATENT_PIXELS = 8  # pixels per latent side, for the position scale
 
 
+def patches(latents: Float[Array, "b t h w c"], patch: int) -> Float[Array, "b t s e"]:
+    """Squares of `patch` latents, row by row, padded with zeros (specs/opensora.md 1.2 step 2)."""
+    b, t, h, w, c = latents.shape
+    p = patch
+    latents = jnp.pad(latents, ((0, 0), (0, 0), (0, -h % p), (0, -w % p), (0, 0)))
+    rows, columns = latents.shape[2] // p, latents.shape[3] // p
+    x = latents.reshape(b, t, rows, p, columns, p, c).transpose(0, 1, 2, 4, 6, 3, 5)
+    return x.reshape(b, t, rows * columns, c * p * p)
+
+
 class TimeEmbedder(nnx.Module):
     """t (and a scalar condition such as fps) to the modulation of blocks and of the last layer."""
 
@@ -106,12 +116,9 @@ class VideoDiT(nnx.Module):
           pixels: height and width of the frames, which scale the positions; by default 8 for each
             latent.
         """
-        b, t, h, w, c = latents.shape
-        p = self.config.patch
-        latents = jnp.pad(latents, ((0, 0), (0, 0), (0, -h % p), (0, -w % p), (0, 0)))
-        rows, columns = latents.shape[2] // p, latents.shape[3] // p
-        x = latents.reshape(b, t, rows, p, columns, p, c).transpose(0, 1, 2, 4, 6, 3, 5)
-        tokens = self.x_embedder(x.reshape(b, t, rows * columns, c * p * p))
+        h, w, p = *latents.shape[2:4], self.config.patch
+        rows, columns = -(-h // p), -(-w // p)
+        tokens = self.x_embedder(patches(latents, p))
         height, width = pixels or (h * LATENT_PIXELS, w * LATENT_PIXELS)
         position = embeddings.position_2d(
             rows,
