@@ -95,9 +95,14 @@ def lengths(source: Source, episodes: Int[np.ndarray, " E"]) -> Int[np.ndarray, 
     return np.array([len(source.episode(int(index))) for index in bar], np.int64)
 
 
+def frame_mask(episode: Episode, start: int, frames: int) -> Bool[np.ndarray, " T"]:
+    """Which of a window's frames are recorded; False = a repeat of the last one."""
+    return start + np.arange(frames) < len(episode)
+
+
 def fill_video(
     source: CachedSource, episode: Episode, start: int, video: UInt8[np.ndarray, "T H W 3"]
-) -> Bool[np.ndarray, " T"]:
+) -> None:
     """Decodes a window's frames into `video`, repeating the last one beyond the episode's end.
 
     Args:
@@ -106,18 +111,13 @@ def fill_video(
       start: step of the first frame, below n.
       video: where the frames go.
 
-    Returns:
-      frame_mask: False = a repeat.
-
     Raises:
       UserError: a frame is damaged or has another size; names file, record and step.
     """
-    mask = start + np.arange(len(video)) < len(episode)
-    real = int(mask.sum())
+    real = int(frame_mask(episode, start, len(video)).sum())
     for offset in range(real):
         source.read_frame(episode, start + offset, video[offset])
     video[real:] = video[real - 1]
-    return mask
 
 
 def window_actions(

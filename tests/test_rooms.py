@@ -33,7 +33,7 @@ KNOWS = {
     "interop": MODEL_SIDE | {"models", "encoders", "training", "command", "store"},
     "simulators": {"errors"},
     "robot": LEAVES,
-    "data_pipelines": {"batch", "command"} | LEAVES,
+    "data_pipelines": {"batch", "command", "store"} | LEAVES,
 }
 JAX_FREE = ("vidact.robot", "vidact.simulators", "vidact.actions", "vidact.text", "vidact.batch")
 

@@ -112,7 +112,7 @@ def _write(
             video=samples.video,
             latents=samples.latents,
             actions=samples.actions,
-            true_video=batch.video,
+            true_video=batch.pixels,
             true_actions=true_actions,
         )
     os.replace(partial, out / f"{mode}.npz")
@@ -122,7 +122,7 @@ def _write(
             window["actions"] = samples.actions[i]
         if video:
             window["loop"] = f"{mode}-{i}.webp"
-            both = beside(batch.video[i], samples.video[i])
+            both = beside(batch.pixels[i], samples.video[i])
             save_loop(out / window["loop"], both, facts["fps"] / 2)
     write_json(out / f"{mode}.json", facts | {"windows": windows})
 

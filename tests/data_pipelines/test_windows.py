@@ -54,7 +54,8 @@ def source(tmp_path):
 
 def test_a_window_inside_the_episode(source):
     video = np.empty((4, 16, 16, 3), np.uint8)
-    mask = windows.fill_video(source, source.episode(0), 1, video)
+    windows.fill_video(source, source.episode(0), 1, video)
+    mask = windows.frame_mask(source.episode(0), 1, len(video))
     assert mask.all()
     np.testing.assert_array_equal(video[:, 0, 0, 0], [8, 16, 24, 32])
     actions, action_mask = windows.window_actions(source.episode(0), 1, 3)
@@ -64,7 +65,8 @@ def test_a_window_inside_the_episode(source):
 
 def test_a_window_over_the_end_repeats_the_last_frame_and_masks(source):
     video = np.empty((4, 16, 16, 3), np.uint8)
-    mask = windows.fill_video(source, source.episode(0), 4, video)
+    windows.fill_video(source, source.episode(0), 4, video)
+    mask = windows.frame_mask(source.episode(0), 4, len(video))
     np.testing.assert_array_equal(mask, [True, True, False, False])
     np.testing.assert_array_equal(video[:, 0, 0, 0], [32, 40, 40, 40])
     actions, action_mask = windows.window_actions(source.episode(0), 4, 3)

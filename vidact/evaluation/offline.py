@@ -112,7 +112,7 @@ def _compare(
 
 
 def _one(run: Run, batch: Batch, samples: Samples) -> _Compared:
-    truth = batch.video
+    truth = batch.pixels
     whole = psnr.valid(truth, batch.frame_mask)
     moving = psnr.moving(truth, batch.frame_mask)
     return _Compared(
