@@ -21,6 +21,8 @@ from vidact.training.optimizer import make_optimizer
 # A6000: 155), A100 80 GB. Half of it is assumed to be reached.
 GPUS = {"24 GB (RTX 4090)": (24, 165), "48 GB (RTX A6000)": (48, 155), "80 GB (A100)": (80, 312)}
 UTILISATION = 0.5
+
+PARTS = ("video", "action", "bridge", "decoder", "refiner")  # in this order, then others
 BYTES_PER_TRAINABLE = 4 * 5  # parameter, gradient, average and AdamW's two moments, in float32
 
 
@@ -67,12 +69,12 @@ def parameter_line(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> str:
 
     The null text is left out: it is a buffer in STDiT3 too, whose published count this keeps.
     """
-    parts: Counter[str] = Counter()
+    parts = Counter(dict.fromkeys(PARTS, 0))
     for path, value in shapes.items():
         if path == "y_embedding":
             continue
         parts[_part(path)] += int(np.prod(value.shape))
-    listed = " ".join(f"{name}: {count}" for name, count in parts.items())
+    listed = " ".join(f"{name}: {count}" for name, count in parts.items() if count)
     return f"parameters total: {sum(parts.values())} {listed}"
 
 

@@ -72,7 +72,7 @@ class OpenSoraCodec:
     @property
     def channels(self) -> int:
         """Latent channels."""
-        return self._vae().config.temporal.latent_channels
+        return self._vae().config.temporal.channels
 
     def encode(
         self, video: UInt8[AnyArray, "b t h w 3"], key: Key[Array, ""] | None = None
