@@ -8,6 +8,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
+from vidact import tiles
 from vidact.actions import METHODS, Statistics
 from vidact.errors import UserError
 from vidact.models.covar import action_decoder, bridge, text_encoder
@@ -81,6 +82,7 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
             f"config.data.resolution={tuple(data.resolution)}: must be two multiples of "
             f"config.encoder.patch={encoder.patch}"
         )
+    tiles.check((data.image_key, *data.further_image_keys), data.resolution, data.tiles)
     if encoder.channels > 3 * encoder.patch**2:
         raise UserError(
             f"config.encoder.channels={encoder.channels}: a patch has {3 * encoder.patch**2} "
