@@ -14,6 +14,8 @@ def get_config() -> ml_collections.ConfigDict:
             root="",
             split="train",
             image_key="observation/image",
+            further_image_keys=(),
+            tiles=(1, 1),  # rows, columns; the cameras fill them in reading order
             state_key="observation/state",
             action_key="action",
             instruction_key="language_instruction",

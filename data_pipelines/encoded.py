@@ -21,7 +21,16 @@ from vidact.errors import UserError
 
 DESCRIPTION, TEXTS, CODEC = "encoded.json", "texts.safetensors", "video_codec.safetensors"
 # What of a configuration makes these latents and embeddings.
-DATA_KEYS = ("split", "image_key", "instruction_key", "frames", "resolution", "max_words")
+DATA_KEYS = (
+    "split",
+    "image_key",
+    "further_image_keys",
+    "tiles",
+    "instruction_key",
+    "frames",
+    "resolution",
+    "max_words",
+)
 ENCODER_KEYS = ("kind", "patch", "frames", "channels", "clips", "blind", "sample", "text")
 
 

@@ -21,6 +21,7 @@ from data_pipelines.sources.cache import CachedSource
 from data_pipelines.sources.episode import Episode
 from data_pipelines.sources.rlds import Keys, open_rlds
 from data_pipelines.windows import Windows
+from vidact import tiles
 from vidact.actions import Statistics, normalise
 from vidact.batch import Batch
 from vidact.errors import UserError
@@ -39,7 +40,7 @@ def open_source(config: ml_collections.ConfigDict) -> CachedSource:
       UserError: it cannot be read (see `open_rlds`) or states another fps than config.fps.
     """
     keys = Keys(
-        image=config.image_key,
+        cameras=_cameras(config),
         state=config.state_key,
         action=config.action_key,
         instruction=config.instruction_key,
@@ -143,8 +144,9 @@ class WindowDataset:
     def _video(self, episodes: list[Episode], starts: list[int]) -> np.ndarray:
         height, width = self.config.resolution
         video = np.empty((len(episodes), self.config.frames, height, width, 3), np.uint8)
+        boxes = tiles.boxes(self.config.resolution, self.config.tiles)
         for episode, start, out in zip(episodes, starts, video, strict=True):
-            windows_lib.fill_video(self.source, episode, start, out)
+            windows_lib.fill_video(self.source, episode, start, out, boxes)
         return video
 
     def _actions(self, episodes: list[Episode], starts: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -254,3 +256,8 @@ def _check_sizes(
         )
     if config.frames < 2:
         raise UserError(f"config.data.frames={config.frames}: a window needs at least 2 frames")
+    tiles.check(_cameras(config), config.resolution, config.tiles)
+
+
+def _cameras(config: ml_collections.ConfigDict) -> tuple[str, ...]:
+    return (config.image_key, *config.further_image_keys)

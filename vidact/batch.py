@@ -13,7 +13,8 @@ class Batch:
     A window holds T frames and Ta = T - 1 actions: action i leads from frame i to frame i + 1.
 
     Attributes:
-      video: RGB frames, 0 to 255; None where latents are stored.
+      video: RGB frames, 0 to 255, of one camera or of several (see `vidact.tiles`); None where
+        latents are stored.
       actions: normalised (see `vidact.actions.normalise`), without unit.
       action_mask: False = padding or no label: no loss, and no attention key.
       frame_mask: False = padding (a repeat of the last frame).

@@ -41,7 +41,7 @@ class Policy:
         """Actions in the units of the data set, not clipped.
 
         Args:
-          images: as large as the training's.
+          images: as large as the training's, and tiled likewise.
           states: in the units of the data set.
           instructions: N texts.
           key: draws the noise; the same key and rows give the same actions.

@@ -8,6 +8,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
+from vidact import tiles
 from vidact.actions import METHODS, Statistics
 from vidact.encoders.text import reader
 from vidact.encoders.video import codec
@@ -105,6 +106,7 @@ def _check_linear(data: ml_collections.ConfigDict, encoder: ml_collections.Confi
             f"config.data.resolution={tuple(data.resolution)}: must be two multiples of "
             f"config.encoder.patch={encoder.patch}"
         )
+    tiles.check((data.image_key, *data.further_image_keys), data.resolution, data.tiles)
     if encoder.channels > 3 * encoder.patch**2:
         raise UserError(
             f"config.encoder.channels={encoder.channels}: a patch has {3 * encoder.patch**2} "

@@ -30,7 +30,7 @@ def describe(config: ml_collections.ConfigDict) -> None:
     """Prints the model's parts and what a training step of this configuration costs.
 
     Memory is exact for the state; for activations it is the compiled program's temporary buffer
-    on this machine. The time here is measured where the step fits into memory; the GPUs' is FLOPs
+    on this machine, if the state fits into it. The time here is measured where the step fits into memory; the GPUs' is FLOPs
     over half of their peak.
 
     Raises:
@@ -42,14 +42,19 @@ def describe(config: ml_collections.ConfigDict) -> None:
     trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze, plan.buffers)
     state_bytes = _count(trainable) * BYTES_PER_TRAINABLE + _count(frozen) * 4
     mesh = sharding.make_mesh(config.mesh)
+    room = psutil.virtual_memory().available / 1e9
+    work = flops(config, mesh)
+    if state_bytes / 1e9 > room:  # compiling takes minutes then, and activations come on top
+        print(f"state GB: {state_bytes / 1e9:.2f}")
+        print(f"TFLOP per step: {work / 1e12:.3f}")
+        print(f"this machine: does not fit, {state_bytes / 1e9:.1f} of {room:.1f} GB free")
+        return
     lowered, example = _lower(config, plan, mesh)
     program = lowered.compile()
     temporary = program.memory_analysis().temp_size_in_bytes
     need = (state_bytes + temporary) / 1e9
     print(f"state GB: {state_bytes / 1e9:.2f} activations GB: {temporary / 1e9:.2f}")
-    work = flops(config, mesh)
     print(f"TFLOP per step: {work / 1e12:.3f}")
-    room = psutil.virtual_memory().available / 1e9
     if need > room:
         print(f"this machine: does not fit, {need:.1f} of {room:.1f} GB free")
     else:
