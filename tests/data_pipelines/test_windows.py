@@ -85,10 +85,7 @@ def test_cameras_fill_their_tiles_and_the_rest_is_black(tmp_path):
     assert source.image_shapes == {shards.WRIST: (24, 24), shards.CAMERA: (16, 16)}
     for _ in range(2):  # decoded, then kept
         video = np.full((4, 16, 48, 3), 9, np.uint8)
-        mask = windows.fill_video(
-            source, source.episode(0), 3, video, tiles.boxes((16, 48), (1, 3))
-        )
-        np.testing.assert_array_equal(mask, [True, True, True, False])
+        windows.fill_video(source, source.episode(0), 3, video, tiles.boxes((16, 48), (1, 3)))
         greys = np.array([24, 32, 40, 40])[:, None, None, None]
         assert (video[:, :, :16] == 100 + greys).all()
         assert (video[:, :, 16:32] == greys).all()

@@ -30,8 +30,8 @@ def describe(config: ml_collections.ConfigDict) -> None:
     """Prints the model's parts and what a training step of this configuration costs.
 
     Memory is exact for the state; for activations it is the compiled program's temporary buffer
-    on this machine, if the state fits into it. The time here is measured where the step fits into memory; the GPUs' is FLOPs
-    over half of their peak.
+    on this machine, if the state fits into it. The time here is measured where the step fits into
+    memory; the GPUs' is FLOPs over half of their peak.
 
     Raises:
       UserError: the configuration's sizes do not fit each other.
