@@ -49,7 +49,7 @@ def describe(config: ml_collections.ConfigDict) -> None:
         print(f"TFLOP per step: {work / 1e12:.3f}")
         print(f"this machine: does not fit, {state_bytes / 1e9:.1f} of {room:.1f} GB free")
         return
-    lowered, example = _lower(config, plan, mesh)
+    lowered, example = lower(config, plan, mesh)
     program = lowered.compile()
     temporary = program.memory_analysis().temp_size_in_bytes
     need = (state_bytes + temporary) / 1e9
@@ -94,7 +94,7 @@ def _count(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
     return sum(int(np.prod(value.shape)) for value in shapes.values())
 
 
-def _lower(config: ml_collections.ConfigDict, plan: flat.Blueprint, mesh: jax.sharding.Mesh):
+def lower(config: ml_collections.ConfigDict, plan: flat.Blueprint, mesh: jax.sharding.Mesh):
     """The training step before compiling and a function that makes its arguments."""
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     make = registry.maker(config)
@@ -118,7 +118,7 @@ def flops(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> float:
     """
     config = config.copy_and_resolve_references()
     config.model.unroll = config.model.depth
-    lowered, _ = _lower(config, flat.blueprint(registry.maker(config)), mesh)
+    lowered, _ = lower(config, flat.blueprint(registry.maker(config)), mesh)
     cost = lowered.cost_analysis()
     assert cost is not None, "the backend reports no FLOPs"
     return float(cost["flops"])
