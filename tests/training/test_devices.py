@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base, metaworld
+from configs import base, joint_dit, metaworld
 from data_pipelines import pipeline
 from tests import tiny
 from vidact.encoders.encode import encode
@@ -17,11 +17,11 @@ from vidact.training import feed, loop, sharding, step
 WEIGHTS = {"video": 1.0, "action": 1.0}
 
 
-@pytest.fixture(scope="module")
-def pieces(tmp_path_factory):
+@pytest.fixture(scope="module", params=registry.FAMILIES)
+def pieces(request, tmp_path_factory):
     data = tiny.write_data(tmp_path_factory.mktemp("devices"))
     # Norms over groups of two channels, as tiny has them, amplify rounding errors beyond bound.
-    config = tiny.config(data, model__decoder_channels=(64, 64))
+    config = tiny.config(data, model__decoder_channels=(64, 64), model__family=request.param)
     train, _ = loop.open_data(config, pipeline.open_source(config.data))
     make = registry.maker(config)
     plan = flat.blueprint(make)
@@ -59,7 +59,7 @@ def test_eight_devices_give_the_loss_and_gradients_of_one(pieces):
         assert worst <= 1e-5 * largest, f"{data}x{fsdp}: {worst / largest}"
 
 
-@pytest.mark.parametrize("module", [base, metaworld])
+@pytest.mark.parametrize("module", [base, metaworld, joint_dit])
 def test_every_parameter_matches_a_rule_and_every_rule_a_parameter(module):
     shapes = flat.blueprint(registry.maker(module.get_config())).shapes
     mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(4, 2), sharding.AXES)

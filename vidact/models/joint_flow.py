@@ -8,6 +8,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from vidact.inputs import Chunk, Inputs, Observation, SampleRequest
+from vidact.models.covar.config import CoVARConfig
+from vidact.models.covar.refiner import ActionRefiner
+from vidact.models.covar.text_encoder import TextEncoder
 from vidact.models.protocol import Losses, ModalityLoss
 from vidact.nn import layers
 from vidact.processes import joint_time, rectified_flow
@@ -16,7 +19,7 @@ from vidact.processes import joint_time, rectified_flow
 class JointFlow(nnx.Module):
     """What every model that predicts both velocities at once has in common.
 
-    A subclass sets the attributes and defines `velocities`.
+    A subclass sets `config`, calls `_add_text_and_refiner` and defines `velocities`.
 
     Attributes:
       config: sizes and switches, a `vidact.models.covar.config.CoVARConfig`.
@@ -29,6 +32,13 @@ class JointFlow(nnx.Module):
     text_encoder: Any
     y_embedding: layers.Buffer
     refiner: Any
+
+    def _add_text_and_refiner(self, config: CoVARConfig, rngs: nnx.Rngs) -> None:
+        """Sets what every family has beside its network."""
+        self.text_encoder = nnx.data(TextEncoder(config, rngs=rngs) if config.text_depth else None)
+        null = jax.random.normal(rngs.params(), (config.max_words, config.text_width))
+        self.y_embedding = layers.Buffer(null / config.text_width**0.5)
+        self.refiner = nnx.data(ActionRefiner(config, rngs=rngs) if config.refiner_depth else None)
 
     def encode_text(
         self,

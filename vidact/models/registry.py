@@ -6,8 +6,23 @@ import ml_collections
 from flax import nnx
 
 from vidact.errors import UserError
+from vidact.models.baselines.joint_dit import JointDiT
 from vidact.models.covar import config as covar_config
 from vidact.models.covar.model import CoVAR
+
+FAMILIES: dict[str, Callable[..., nnx.Module]] = {"covar": CoVAR, "joint_dit": JointDiT}
+
+
+def family(config: ml_collections.ConfigDict) -> Callable[..., nnx.Module]:
+    """The class of `config.model.family`.
+
+    Raises:
+      UserError: the family is unknown.
+    """
+    name = config.model.family
+    if name not in FAMILIES:
+        raise UserError(f"config.model.family={name!r}: choose one of {', '.join(FAMILIES)}")
+    return FAMILIES[name]
 
 
 def maker(config: ml_collections.ConfigDict) -> Callable[[], nnx.Module]:
@@ -16,7 +31,5 @@ def maker(config: ml_collections.ConfigDict) -> Callable[[], nnx.Module]:
     Raises:
       UserError: the family is unknown.
     """
-    if config.model.family != "covar":
-        raise UserError(f"config.model.family={config.model.family!r}: choose covar")
-    sizes = covar_config.from_config(config.model)
-    return lambda: CoVAR(sizes, rngs=nnx.Rngs(params=config.seed))
+    kind, sizes = family(config), covar_config.from_config(config.model)
+    return lambda: kind(sizes, rngs=nnx.Rngs(params=config.seed))

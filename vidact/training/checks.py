@@ -13,11 +13,21 @@ from vidact.actions import METHODS, Statistics
 from vidact.encoders.text import reader
 from vidact.encoders.video import codec
 from vidact.errors import UserError
+from vidact.models import registry
 from vidact.models.covar import action_decoder, bridge, text_encoder
 from vidact.nn import unet1d
 from vidact.processes import joint_time
 
-STREAMS = ("video", "action", "bridge", "refiner")
+# Per family, what has a width and heads of its own.
+STREAMS = {
+    "covar": ("video", "action", "bridge", "refiner"),
+    "joint_dit": ("video", "refiner"),
+}
+# Per family, switches of parts that it does not have: any other value would change nothing.
+ABSENT: dict[str, dict[str, Any]] = {
+    "covar": {},
+    "joint_dit": {"bridge_kind": "bridge", "bridge_every": 1, "bridge_matched": False},
+}
 # (smallest, largest, keys)
 BOUNDS = (
     (1, math.inf, "mesh.fsdp data.threads encoder.patch encoder.frames encoder.channels"),
@@ -45,6 +55,7 @@ POSITIVE = (
 )
 MULTIPLES = {"model.text_width": text_encoder.HEADS, "model.decoder_channels": unet1d.GROUPS}
 CHOICES = {
+    "model.family": tuple(registry.FAMILIES),
     "model.remat": ("none", "dots", "full"),
     "model.dtype": ("float32", "bfloat16"),
     "model.bridge_kind": bridge.KINDS,
@@ -162,12 +173,18 @@ def check_data(
 
 
 def _check_widths(model: ml_collections.ConfigDict) -> None:
+    for key, value in ABSENT[model.family].items():
+        if model[key] != value:
+            raise UserError(
+                f"config.model.{key}={model[key]!r}: means nothing to the family {model.family}; "
+                f"leave it at {value!r}"
+            )
     if model.depth % model.bridge_every:
         raise UserError(
             f"config.model.bridge_every={model.bridge_every}: must divide "
             f"config.model.depth={model.depth}"
         )
-    for stream in STREAMS:
+    for stream in STREAMS[model.family]:
         width, heads = model[f"{stream}_width"], model[f"{stream}_heads"]
         if width % (2 * heads) or width % 4:
             raise UserError(

@@ -47,9 +47,15 @@ class ResNetDecoder(nnx.Module):
 DECODERS = {"unet": UNet1d, "mlp": MLPDecoder, "resnet": ResNetDecoder}
 
 
-def make(config: CoVARConfig, rngs: nnx.Rngs) -> nnx.Module:
-    """The decoder of `config.decoder`; its output is zero at start."""
-    width = config.action_width
+def make(config: CoVARConfig, rngs: nnx.Rngs, width: int | None = None) -> nnx.Module:
+    """The decoder of `config.decoder`; its output is zero at start.
+
+    Args:
+      config: of the model.
+      rngs: for its initialisation.
+      width: of the tokens and of their times' embedding; by default the action stream's.
+    """
+    width = width or config.action_width
     return DECODERS[config.decoder](
         width,
         config.action_dim,

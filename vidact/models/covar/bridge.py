@@ -269,7 +269,17 @@ def first_frame_bias(visibility: str, frames: int) -> Float[Array, "1 t t"] | No
 
 
 def rotations(config: CoVARConfig, count: int, tokens: int, actions: int):
-    """RoPE tables in control steps for both streams of the bridge.
+    """RoPE tables in control steps for both streams of the bridge; arguments as `places`'s."""
+    width = shared_width(config) if config.bridge_kind == "self_attention" else config.bridge_width
+    frequencies = rope.frequencies(width // config.bridge_heads)
+    video, action = places(config, count, tokens, actions)
+    return rope.rotation(video, frequencies), rope.rotation(action, frequencies)
+
+
+def places(
+    config: CoVARConfig, count: int, tokens: int, actions: int
+) -> tuple[Float[Array, "n"], Float[Array, "m"]]:
+    """When each token of the video and of the actions is, in control steps.
 
     A latent stands in the middle of the frames it covers, action i halfway between the frames i and
     i + 1 that it joins, the state at 0.
@@ -280,11 +290,8 @@ def rotations(config: CoVARConfig, count: int, tokens: int, actions: int):
       tokens: S of a latent.
       actions: Ta.
     """
-    width = shared_width(config) if config.bridge_kind == "self_attention" else config.bridge_width
-    frequencies = rope.frequencies(width // config.bridge_heads)
     factor, chunk = config.latent_frames, config.latent_chunk
     frames = actions + 1 if chunk else 1 + (count - 1) * factor
     middles = latents.spans(frames, factor, chunk)[:count].mean(1, dtype=np.float32)
     video = jnp.repeat(jnp.asarray(middles), tokens)
-    action = jnp.concatenate([jnp.zeros(1), jnp.arange(actions) + 0.5])
-    return rope.rotation(video, frequencies), rope.rotation(action, frequencies)
+    return video, jnp.concatenate([jnp.zeros(1), jnp.arange(actions) + 0.5])

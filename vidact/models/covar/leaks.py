@@ -23,6 +23,7 @@ from flax import nnx
 
 from vidact import command
 from vidact.inputs import Chunk, Observation, SampleRequest
+from vidact.models import registry
 from vidact.models.covar import config as covar_config
 from vidact.models.covar.bridge import VISIBILITIES
 from vidact.models.covar.config import CoVARConfig
@@ -40,6 +41,7 @@ HIDDEN: dict[str, tuple[tuple[str, str], ...]] = {
 }
 PAIRS = (("action", "future"), ("action", "video"), ("video", "action"))
 Sample = tuple[Observation, Chunk]
+Family = Callable[..., nnx.Module]
 
 
 def main(arguments: list[str]) -> None:
@@ -48,10 +50,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--config", required=True, help="a file of configs/")
     options, overrides = parser.parse_known_args(arguments)
     config = command.override(command.load_config(options.config), overrides)
-    leaked = False
+    family, leaked = registry.family(config), False
     for visibility in VISIBILITIES:
         for mode in joint_time.MODES:
-            for who, what, moved in measure(sizes_of(config, visibility), mode):
+            for who, what, moved in measure(sizes_of(config, visibility), mode, family):
                 hidden = (who, what) in HIDDEN[visibility]
                 leaked |= hidden and moved > 0
                 word = "leak" if hidden else "sees"
@@ -70,12 +72,14 @@ def sizes_of(config: ml_collections.ConfigDict, visibility: str) -> CoVARConfig:
     return dataclasses.replace(covar_config.from_config(config.model), visibility=visibility)
 
 
-def measure(config: CoVARConfig, mode: str) -> Iterator[tuple[str, str, float]]:
+def measure(
+    config: CoVARConfig, mode: str, family: Family = CoVAR
+) -> Iterator[tuple[str, str, float]]:
     """(who, what, largest change of what `who` generates when `what` changes) for each pair.
 
     A modality that the mode gives is not generated, and one that it pins at noise is changed there.
     """
-    run, sample = _sampler(config, mode), made_up(config)
+    run, sample = _sampler(config, mode, family), made_up(config)
     before = run(*sample)
     generated = {
         "action": mode not in ("video", "forward"),
@@ -92,9 +96,11 @@ def _generated(chunk: Chunk, who: str) -> np.ndarray:
     return np.asarray(chunk.actions if who == "action" else chunk.latents[:, 1:])
 
 
-def _sampler(config: CoVARConfig, mode: str) -> Callable[[Observation, Chunk], Chunk]:
+def _sampler(
+    config: CoVARConfig, mode: str, family: Family
+) -> Callable[[Observation, Chunk], Chunk]:
     """Two Euler steps with random weights."""
-    graphdef, shapes = nnx.split(nnx.eval_shape(lambda: CoVAR(config, rngs=nnx.Rngs(0))))
+    graphdef, shapes = nnx.split(nnx.eval_shape(lambda: family(config, rngs=nnx.Rngs(0))))
     rng = np.random.default_rng(0)
     weights = jax.tree.map(lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), x.dtype), shapes)
     request = SampleRequest(mode=mode, latents=FRAMES, actions=ACTIONS, steps=2)

@@ -1,16 +1,13 @@
 """CoVAR (2512.16023): a video DiT and an action DiT, denoised together across bridges."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from vidact.inputs import Observation
-from vidact.models.covar import bridge
+from vidact.models.covar import action_dit, bridge
 from vidact.models.covar.action_dit import ActionDiT
 from vidact.models.covar.config import CoVARConfig
-from vidact.models.covar.refiner import ActionRefiner
-from vidact.models.covar.text_encoder import TextEncoder
 from vidact.models.covar.video_dit import VideoDiT
 from vidact.models.joint_flow import JointFlow
 from vidact.nn import layers
@@ -26,10 +23,7 @@ class CoVAR(JointFlow):
         self.bridges = layers.stack(
             config.depth // config.bridge_every, lambda r: bridge.make(config, r), rngs
         )
-        self.text_encoder = nnx.data(TextEncoder(config, rngs=rngs) if config.text_depth else None)
-        null = jax.random.normal(rngs.params(), (config.max_words, config.text_width))
-        self.y_embedding = layers.Buffer(null / config.text_width**0.5)
-        self.refiner = nnx.data(ActionRefiner(config, rngs=rngs) if config.refiner_depth else None)
+        self._add_text_and_refiner(config, rngs)
 
     def velocities(
         self,
@@ -89,8 +83,7 @@ class CoVAR(JointFlow):
         turn_bridge = bridge.rotations(config, n, x.shape[2], actions.shape[1])
         across = bridge.visibility_bias(config.visibility, n, x.shape[2], a.shape[1])
         in_time = bridge.first_frame_bias(config.visibility, n)
-        # A sample without any action is a video: its state is not seen either.
-        tokens = jnp.concatenate([action_mask.any(1, keepdims=True), action_mask], axis=1)
+        tokens = action_dit.keys(action_mask)
         seen = jnp.concatenate([jnp.repeat(latent_mask, x.shape[2], axis=1), tokens], axis=1)
 
         def streams(carry, blocks):

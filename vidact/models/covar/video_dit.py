@@ -81,30 +81,26 @@ class FinalLayer(nnx.Module):
         return modulate(x, table[:, :, :1], table[:, :, 1:])
 
 
-class VideoDiT(nnx.Module):
-    """Patch embedding, the stacked blocks and the velocity head of the video stream."""
+def final_layer(config: CoVARConfig, rngs: nnx.Rngs) -> FinalLayer:
+    """The last layer of a video head, for all values that it predicts of a patch."""
+    out = config.patch**2 * config.latent_channels * (2 if config.learn_sigma else 1)
+    return FinalLayer(config.video_width, out, rngs=rngs, dtype=config.compute_dtype)
 
-    def __init__(self, config: CoVARConfig, *, rngs: nnx.Rngs):
-        width, dtype, p = config.video_width, config.compute_dtype, config.patch
 
-        self.config = config
-        self.x_embedder = Linear(p * p * config.latent_channels, width, rngs=rngs, dtype=dtype)
-        self.time = TimeEmbedder(width, rngs=rngs, dtype=dtype)
-        self.y_proj = MLP(config.text_width, width, width, rngs=rngs, dtype=dtype)
-        self.rope = TemporalRoPE(width // config.video_heads)
-        args = (width, config.video_heads, config.mlp_ratio)
-        self.spatial_blocks = layers.stack(
-            config.depth,
-            lambda r: DiTBlock(*args, axis="space", zero=False, rngs=r, dtype=dtype),
-            rngs,
-        )
-        self.temporal_blocks = layers.stack(
-            config.depth,
-            lambda r: DiTBlock(*args, axis="time", zero=True, rngs=r, dtype=dtype),
-            rngs,
-        )
-        out = p * p * config.latent_channels * (2 if config.learn_sigma else 1)
-        self.final_layer = FinalLayer(width, out, rngs=rngs, dtype=dtype)
+class VideoEnds(nnx.Module):
+    """Latents to tokens and tokens to velocities, whatever lies between.
+
+    A subclass sets the attributes.
+
+    Attributes:
+      config: patch and video_width are read.
+      x_embedder: a patch's values to a token.
+      final_layer: a token to its patch's velocities.
+    """
+
+    config: CoVARConfig
+    x_embedder: Linear
+    final_layer: FinalLayer
 
     def embed(
         self, latents: Float[Array, "b t h w c"], pixels: tuple[float, float] | None = None
@@ -129,10 +125,6 @@ class VideoDiT(nnx.Module):
         )
         return tokens + jnp.asarray(position, tokens.dtype)
 
-    def rotation(self, frames: int):
-        """RoPE of the temporal blocks at latent frames 0..T-1."""
-        return rope.rotation(jnp.arange(frames, dtype=jnp.float32), self.rope.freqs[...])
-
     def head(
         self,
         x: Float[Array, "b t s e"],
@@ -150,6 +142,35 @@ class VideoDiT(nnx.Module):
         out = out.reshape(b, t, rows, columns, p, p, -1)
         out = out.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, t, rows * p, columns * p, -1)
         return out[:, :, :h, :w]
+
+
+class VideoDiT(VideoEnds):
+    """Patch embedding, the stacked blocks and the velocity head of the video stream."""
+
+    def __init__(self, config: CoVARConfig, *, rngs: nnx.Rngs):
+        width, dtype, p = config.video_width, config.compute_dtype, config.patch
+
+        self.config = config
+        self.x_embedder = Linear(p * p * config.latent_channels, width, rngs=rngs, dtype=dtype)
+        self.time = TimeEmbedder(width, rngs=rngs, dtype=dtype)
+        self.y_proj = MLP(config.text_width, width, width, rngs=rngs, dtype=dtype)
+        self.rope = TemporalRoPE(width // config.video_heads)
+        args = (width, config.video_heads, config.mlp_ratio)
+        self.spatial_blocks = layers.stack(
+            config.depth,
+            lambda r: DiTBlock(*args, axis="space", zero=False, rngs=r, dtype=dtype),
+            rngs,
+        )
+        self.temporal_blocks = layers.stack(
+            config.depth,
+            lambda r: DiTBlock(*args, axis="time", zero=True, rngs=r, dtype=dtype),
+            rngs,
+        )
+        self.final_layer = final_layer(config, rngs)
+
+    def rotation(self, frames: int):
+        """RoPE of the temporal blocks at latent frames 0..T-1."""
+        return rope.rotation(jnp.arange(frames, dtype=jnp.float32), self.rope.freqs[...])
 
     def __call__(
         self,
