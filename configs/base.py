@@ -69,6 +69,8 @@ def get_config() -> ml_collections.ConfigDict:
             time_shift=1.0,
             mode_share=0.5,
             policy_share=0.5,
+            lora_rank=0,  # 0 = no LoRA beside the video branch
+            lora_alpha=16.0,
             dtype="float32",
             remat="none",
             unroll=3,

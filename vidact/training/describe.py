@@ -12,7 +12,7 @@ import psutil
 from vidact.batch import Batch
 from vidact.encoders.video.linear import LinearCodec
 from vidact.models import registry
-from vidact.nn import flat
+from vidact.nn import flat, lora
 from vidact.training import checks, loop, sharding, state, step
 from vidact.training.optimizer import make_optimizer
 
@@ -65,6 +65,7 @@ def parameter_line(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> str:
     """`parameters total: N video: ... action: ... bridge: ...`, counted from shapes.
 
     The null text is left out: it is a buffer in STDiT3 too, whose published count this keeps.
+    `vidact.nn.lora`'s factors, where there are any, are a part of their own: `lora: ...`.
     """
     parts: Counter[str] = Counter()
     for path, value in shapes.items():
@@ -76,6 +77,8 @@ def parameter_line(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> str:
 
 
 def _part(path: str) -> str:
+    if lora.is_factor(path):
+        return "lora"
     if path.startswith("action/decoder"):
         return "decoder"
     first = path.split("/")[0]

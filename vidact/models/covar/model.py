@@ -13,7 +13,7 @@ from vidact.models.covar.refiner import ActionRefiner
 from vidact.models.covar.text_encoder import TextEncoder
 from vidact.models.covar.video_dit import VideoDiT
 from vidact.models.joint_flow import JointFlow
-from vidact.nn import layers
+from vidact.nn import layers, lora
 
 
 class CoVAR(JointFlow):
@@ -30,6 +30,9 @@ class CoVAR(JointFlow):
         null = jax.random.normal(rngs.params(), (config.max_words, config.text_width))
         self.y_embedding = layers.Buffer(null / config.text_width**0.5)
         self.refiner = nnx.data(ActionRefiner(config, rngs=rngs) if config.refiner_depth else None)
+        if config.lora_rank:  # last: the draws above are those of a model without factors
+            for blocks in (self.video.spatial_blocks, self.video.temporal_blocks):
+                lora.add(blocks, config.lora_rank, config.lora_alpha, rngs)
 
     def velocities(
         self,
