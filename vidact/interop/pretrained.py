@@ -11,6 +11,7 @@ from vidact import store
 from vidact.errors import UserError
 from vidact.interop import names
 from vidact.interop.export_weights import read_description
+from vidact.nn import lora
 
 VIDEO = "opensora-stdit3"
 
@@ -31,7 +32,8 @@ def video_branch(
     kind = read_description(folder)["network"]
     if kind != VIDEO:
         raise UserError(f"{folder}: holds {kind}; the video branch starts from {VIDEO}")
-    wanted = {k: v for k, v in fresh.items() if k.startswith("video/") or k == "y_embedding"}
+    branch = {k: v for k, v in fresh.items() if k.startswith("video/") or k == "y_embedding"}
+    wanted = {k: v for k, v in branch.items() if not lora.is_factor(k)}
     with store.reader(folder) as found:
         names.check_names(found.shapes, {path: value.shape for path, value in wanted.items()})
 
