@@ -14,7 +14,7 @@ from tensorboardX.proto import event_pb2
 from data_pipelines.sources.records import TFRecordShard
 from tests import tiny
 from vidact.errors import UserError
-from vidact.training import checkpoints, logs, loop, runs, state
+from vidact.training import checkpoints, logs, loop, runs, state, step
 
 # The tests share their programs through this folder's cache: nothing here changes the step's.
 QUICK = {
@@ -155,3 +155,15 @@ def test_one_batch_can_be_learnt_by_heart(data, tmp_path):
 def test_frozen_parameters_are_not_trained():
     trainable, frozen = state.split_frozen({"video/a": 1, "action/b": 2}, ("^video/",))
     assert (trainable, frozen) == ({"action/b": 2}, {"video/a": 1})
+
+
+def test_losses_are_logged_by_data_set_where_there_are_several():
+    pair = np.asarray([[3.0, 2.0], [0.0, 0.0], [1.0, 4.0]])
+    times = {"video": np.ones((step.TIME_BUCKETS, 2))}
+    rows = [{"loss": 1.0, "by_time": times, "by_data_set": {"video": pair}}] * 2
+    values = loop._summary(rows, ("bridge", "empty", "squares"))
+    told = {name: value for name, value in values.items() if name.startswith(logs.BY_DATA_SET)}
+    assert told == {"loss by data set/video/bridge": 1.5, "loss by data set/video/squares": 0.25}
+    assert values["loss by time/video/t 0.25-0.50"] == 1
+    assert loop.short_name("gs://sets/bridge/1.0.0 split train[:90%]") == "bridge"
+    assert loop.short_name("recorded split train") == "recorded"
