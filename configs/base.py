@@ -96,7 +96,8 @@ def get_config() -> ml_collections.ConfigDict:
             batch_size=32,
             loss_weights=dict(video=1.0, action=1.0, refiner=1.0),
             ema=0.995,
-            freeze=(),
+            freeze=(),  # patterns of paths, or names of vidact.training.state.PRESETS
+            frozen_dtype="float32",  # of the kernels that `freeze` keeps; or bfloat16
             pretrained="",
             log_every=50,
             evaluate_every=400,

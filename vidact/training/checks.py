@@ -51,6 +51,7 @@ CHOICES = {
     "model.order": joint_time.ORDERS,
     "model.decoder": tuple(action_decoder.DECODERS),
     "data.normalisation": METHODS,
+    "train.frozen_dtype": ("float32", "bfloat16"),
 }
 
 

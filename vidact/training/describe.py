@@ -35,9 +35,9 @@ def describe(config: ml_collections.ConfigDict) -> None:
     """
     checks.check_sizes(config)
     plan = flat.blueprint(registry.maker(config))
+    state.check_freeze(plan.shapes, config.train.freeze, plan.buffers)
     print(parameter_line(plan.shapes))
-    trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze, plan.buffers)
-    state_bytes = _count(trainable) * BYTES_PER_TRAINABLE + _count(frozen) * 4
+    state_bytes = training_bytes(config, plan)
     mesh = sharding.make_mesh(config.mesh)
     lowered, example = _lower(config, plan, mesh)
     program = lowered.compile()
@@ -85,8 +85,13 @@ def _part(path: str) -> str:
     return {"bridges": "bridge", "text_encoder": "text"}.get(first, first)
 
 
-def _count(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
-    return sum(int(np.prod(value.shape)) for value in shapes.values())
+def training_bytes(config: ml_collections.ConfigDict, plan: flat.Blueprint) -> int:
+    """Bytes of the training state and of a gradient."""
+    trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze, plan.buffers)
+    dtype = config.train.frozen_dtype
+    kept = jax.eval_shape(lambda arrays: state.kept(arrays, plan.buffers, dtype), frozen)
+    count = sum(value.size for value in trainable.values())
+    return count * BYTES_PER_TRAINABLE + sum(v.size * v.dtype.itemsize for v in kept.values())
 
 
 def _lower(config: ml_collections.ConfigDict, plan: flat.Blueprint, mesh: jax.sharding.Mesh):

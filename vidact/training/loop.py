@@ -118,7 +118,7 @@ def prepare(
     sharding.check_batch(config.train.batch_size, mesh)
     make = registry.maker(config)
     plan = flat.blueprint(make)
-    state.check_freeze(plan.shapes, config.train.freeze)
+    state.check_freeze(plan.shapes, config.train.freeze, plan.buffers)
     check_scales(plan.shapes, config.optimizer.scales)
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     source = pipeline.open_source(config.data)
@@ -210,7 +210,7 @@ def state_maker(make, plan: flat.Blueprint, config, optimizer, mesh):
     shardings = sharding.parameter_shardings(plan.shapes, mesh)
 
     def create():
-        return state.create(make, config.train.freeze, optimizer)
+        return state.create(make, config.train.freeze, optimizer, config.train.frozen_dtype)
 
     layout = sharding.like_parameters(jax.eval_shape(create), shardings, mesh)
     return jax.jit(create, out_shardings=layout), layout
