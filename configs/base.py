@@ -14,6 +14,8 @@ def get_config() -> ml_collections.ConfigDict:
             root="",
             split="train",
             image_key="observation/image",
+            further_image_keys=(),
+            tiles=(1, 1),  # rows, columns; the cameras fill them in reading order
             state_key="observation/state",
             action_key="action",
             instruction_key="language_instruction",
@@ -24,12 +26,28 @@ def get_config() -> ml_collections.ConfigDict:
             normalisation="q01_q99",
             max_words=16,
             vocabulary=1024,
+            encoded="",
+            coarse="",
             cache_mb=512,
             threads=2,
         )
     )
     config.encoder = ml_collections.ConfigDict(
-        dict(patch=8, frames=4, channels=24, clips=256, blind=False)
+        dict(
+            kind="linear",
+            patch=8,
+            frames=4,
+            channels=24,
+            clips=256,
+            blind=False,
+            weights="",
+            sample=False,
+            text="words",
+            text_weights="",
+            tokenizer="",
+            dtype="float32",
+            stride=1,
+        )
     )
     config.model = ml_collections.ConfigDict(
         dict(
@@ -120,8 +138,12 @@ def get_config() -> ml_collections.ConfigDict:
             starts="wide",
             rollouts=60,
             execute=3,
+            mode="policy",
             steps=2,
             sample_steps=30,
+            action_steps=0,
+            video_guidance=1.0,
+            action_guidance=1.0,
             clips=64,
             seed=0,
         )

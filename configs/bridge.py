@@ -1,7 +1,8 @@
-"""BridgeData V2 in RLDS form, as TFRecords or ArrayRecords, one camera.
+"""BridgeData V2 in RLDS form, as TFRecords or ArrayRecords, one camera by default.
 
 Long recordings give full windows of 9 frames; episodes shorter than that are padded, and padded
-frames carry no loss. Frames of any size are resized to `data.resolution`.
+frames carry no loss. Frames of any size are resized to `data.resolution`, or each
+to its tile of it where `data.further_image_keys` and `data.tiles` add observation/image_1 and more.
 """
 
 import ml_collections

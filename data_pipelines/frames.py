@@ -19,23 +19,24 @@ _JPEG = b"\xff\xd8\xff"
 
 def read(
     episode: Episode,
+    camera: str,
     step: int,
     out: UInt8[np.ndarray, "H W 3"],
     stored: tuple[int | None, int | None],
 ) -> None:
-    """Decodes and resizes an episode's frame at `step` into `out`.
+    """Decodes and resizes a camera's frame at `step` of an episode into `out`.
 
     Args:
       episode: of more than `step` steps.
-      step: which frame.
+      camera, step: which frame.
       out: see `decode`.
       stored: height and width that the file must have, None where they vary.
 
     Raises:
-      UserError: it is damaged or has another size; names file, record and step.
+      UserError: it is damaged or has another size; names file, record, camera and step.
     """
-    where = f"{episode.name}: frame at step {step}"
-    encoded = episode.images[step]
+    where = f"{episode.name}: {camera} at step {step}"
+    encoded = episode.cameras[camera][step]
     try:
         found = size(encoded)
         if any(want not in (None, got) for want, got in zip(stored, found, strict=True)):
@@ -71,7 +72,7 @@ def decode(encoded: bytes, out: UInt8[np.ndarray, "H W 3"]) -> None:
 
     Args:
       encoded: the file.
-      out: C-contiguous; where the sizes agree, a JPEG is decoded in place.
+      out: where the sizes agree and it is C-contiguous, a JPEG is decoded in place.
 
     Raises:
       ValueError: not a sound JPEG or PNG, or of more than MAX_PIXELS.
@@ -83,7 +84,7 @@ def _decode(encoded: bytes, stored: tuple[int, int], out: np.ndarray) -> None:
     if not encoded.startswith(_JPEG):
         with _open_png(encoded) as image:
             _resize(np.asarray(image.convert("RGB")), out)
-    elif stored == out.shape[:2]:
+    elif stored == out.shape[:2] and out.flags.c_contiguous:
         simplejpeg.decode_jpeg(encoded, buffer=out)
     else:
         _resize(simplejpeg.decode_jpeg(encoded), out)

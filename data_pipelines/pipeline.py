@@ -6,7 +6,8 @@ Nothing depends on threads, on the number of processes or on where reading began
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import grain
 import ml_collections
@@ -15,10 +16,12 @@ from jaxtyping import Int
 
 from data_pipelines import statistics as statistics_lib
 from data_pipelines import windows as windows_lib
+from data_pipelines.sidecars import Sidecar
 from data_pipelines.sources.cache import CachedSource
 from data_pipelines.sources.episode import Episode
 from data_pipelines.sources.rlds import Keys, open_rlds
 from data_pipelines.windows import Windows
+from vidact import tiles
 from vidact.actions import Statistics, normalise
 from vidact.batch import Batch
 from vidact.errors import UserError
@@ -26,6 +29,8 @@ from vidact.text import tokenize
 
 SPLITS = ("train", "held_out")
 _MEGABYTE = 2**20
+# From B instructions to ids [B, L] or embeddings [B, L, D], and the mask [B, L].
+ReadText = Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
 
 
 def open_source(config: ml_collections.ConfigDict) -> CachedSource:
@@ -35,7 +40,7 @@ def open_source(config: ml_collections.ConfigDict) -> CachedSource:
       UserError: it cannot be read (see `open_rlds`) or states another fps than config.fps.
     """
     keys = Keys(
-        image=config.image_key,
+        cameras=_cameras(config),
         state=config.state_key,
         action=config.action_key,
         instruction=config.instruction_key,
@@ -59,6 +64,8 @@ class WindowDataset:
       statistics: 'action' and 'state', used for normalising.
       seed: of the order.
       batch_size: B over all processes.
+      read_text: from instructions to ids or embeddings, and their mask.
+      sidecars: further fields, and each window's row there.
       process_index, process_count: which block of a batch this process loads.
     """
 
@@ -68,6 +75,8 @@ class WindowDataset:
     statistics: Mapping[str, Statistics]
     seed: int
     batch_size: int
+    read_text: ReadText
+    sidecars: Sequence[tuple[Sidecar, Int[np.ndarray, " N"]]] = ()
     process_index: int = 0
     process_count: int = 1
 
@@ -104,39 +113,45 @@ class WindowDataset:
         """
         config, count = self.config, len(indices)
         episodes = [self.source.episode(int(i)) for i in self.windows.episodes[indices]]
-        starts = self.windows.starts[indices]
-        video, frame_mask = self._video(episodes, starts)
+        starts = self.windows.starts[indices].tolist()
+        stored = {}
+        for sidecar, rows in self.sidecars:
+            stored |= sidecar.read(rows[indices])
+        video = None if "latents" in stored else self._video(episodes, starts)
         actions, action_mask = self._actions(episodes, starts)
         states = np.stack([e.states[s] for e, s in zip(episodes, starts, strict=True)])
         texts = [e.instructions[s] for e, s in zip(episodes, starts, strict=True)]
-        text, text_mask = tokenize(texts, config.max_words, config.vocabulary)
+        text, text_mask = self.read_text(texts)
         return Batch(
             video=video,
             actions=actions,
             action_mask=action_mask,
-            frame_mask=frame_mask,
+            frame_mask=np.stack(
+                [
+                    windows_lib.frame_mask(e, s, config.frames)
+                    for e, s in zip(episodes, starts, strict=True)
+                ]
+            ),
             state=normalise(states, self.statistics["state"], config.normalisation),
             text=text,
             text_mask=text_mask,
             fps=np.full(count, config.fps, np.float32),
             embodiment_id=np.zeros(count, np.int32),
             dataset_id=np.zeros(count, np.int32),
+            **stored,
         )
 
-    def _video(self, episodes: list[Episode], starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _video(self, episodes: list[Episode], starts: list[int]) -> np.ndarray:
         height, width = self.config.resolution
         video = np.empty((len(episodes), self.config.frames, height, width, 3), np.uint8)
-        masks = [
-            windows_lib.fill_video(self.source, episode, int(start), out)
-            for episode, start, out in zip(episodes, starts, video, strict=True)
-        ]
-        return video, np.stack(masks)
+        boxes = tiles.boxes(self.config.resolution, self.config.tiles)
+        for episode, start, out in zip(episodes, starts, video, strict=True):
+            windows_lib.fill_video(self.source, episode, start, out, boxes)
+        return video
 
-    def _actions(
-        self, episodes: list[Episode], starts: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _actions(self, episodes: list[Episode], starts: list[int]) -> tuple[np.ndarray, np.ndarray]:
         pairs = [
-            windows_lib.window_actions(episode, int(start), self.config.frames - 1)
+            windows_lib.window_actions(episode, start, self.config.frames - 1)
             for episode, start in zip(episodes, starts, strict=True)
         ]
         actions, masks = map(np.stack, zip(*pairs, strict=True))
@@ -158,6 +173,8 @@ def make_dataset(
     split: str = "train",
     statistics: Mapping[str, Statistics] | None = None,
     source: CachedSource | None = None,
+    read_text: ReadText | None = None,
+    sidecars: Sequence[Sidecar] = (),
     process_index: int = 0,
     process_count: int = 1,
 ) -> WindowDataset:
@@ -170,6 +187,8 @@ def make_dataset(
       split: one of SPLITS; held-out episodes are never in 'train' (see `windows.split_episodes`).
       statistics: 'action' and 'state'; by default those of the training episodes.
       source: from `open_source`, to share one cache between splits; opened here by default.
+      read_text: by default word ids (`vidact.text`).
+      sidecars: further fields; windows that one of them lacks are left out.
       process_index: which block of each batch to load.
       process_count: number of processes.
 
@@ -188,6 +207,7 @@ def make_dataset(
             f"{source.name}: {len(episodes)} {split} episodes give no window of two or more "
             "steps; set config.data.held_out or give more episodes"
         )
+    windows, rows = _with_rows(windows, sidecars, source.name, split)
     if statistics is None:
         statistics = statistics_lib.compute(source, train)
     return WindowDataset(
@@ -197,9 +217,31 @@ def make_dataset(
         statistics=statistics,
         seed=seed,
         batch_size=batch_size,
+        read_text=read_text or words(config),
+        sidecars=list(zip(sidecars, rows, strict=True)),
         process_index=process_index,
         process_count=process_count,
     )
+
+
+def words(config: ml_collections.ConfigDict) -> ReadText:
+    """The reader of a model that embeds words itself; `config` is config.data."""
+    return functools.partial(tokenize, max_words=config.max_words, vocabulary=config.vocabulary)
+
+
+def _with_rows(
+    windows: Windows, sidecars: Sequence[Sidecar], name: str, split: str
+) -> tuple[Windows, list[np.ndarray]]:
+    """The windows that all sidecars have, and their rows in each."""
+    found = [sidecar.rows(windows) for sidecar in sidecars]
+    kept = np.flatnonzero(np.all([rows >= 0 for rows in found], axis=0)) if found else slice(None)
+    windows = Windows(windows.episodes[kept], windows.starts[kept])
+    if not len(windows):
+        raise UserError(
+            f"{name}: config.data.encoded or config.data.coarse holds no {split} window of it; "
+            "write it for this data set and these config.data settings"
+        )
+    return windows, [rows[kept] for rows in found]
 
 
 def _check_sizes(
@@ -214,3 +256,8 @@ def _check_sizes(
         )
     if config.frames < 2:
         raise UserError(f"config.data.frames={config.frames}: a window needs at least 2 frames")
+    tiles.check(_cameras(config), config.resolution, config.tiles)
+
+
+def _cameras(config: ml_collections.ConfigDict) -> tuple[str, ...]:
+    return (config.image_key, *config.further_image_keys)

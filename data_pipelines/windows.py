@@ -10,6 +10,7 @@ An episode's last action leads to no frame, and RLDS leaves its meaning open: it
 import dataclasses
 import hashlib
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import tqdm
@@ -18,6 +19,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from data_pipelines.sources.cache import CachedSource
 from data_pipelines.sources.episode import Episode, Source
 from vidact.errors import UserError
+from vidact.tiles import Box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,29 +97,41 @@ def lengths(source: Source, episodes: Int[np.ndarray, " E"]) -> Int[np.ndarray, 
     return np.array([len(source.episode(int(index))) for index in bar], np.int64)
 
 
+def frame_mask(episode: Episode, start: int, frames: int) -> Bool[np.ndarray, " T"]:
+    """Which of a window's frames are recorded; False = a repeat of the last one."""
+    return start + np.arange(frames) < len(episode)
+
+
 def fill_video(
-    source: CachedSource, episode: Episode, start: int, video: UInt8[np.ndarray, "T H W 3"]
-) -> Bool[np.ndarray, " T"]:
+    source: CachedSource,
+    episode: Episode,
+    start: int,
+    video: UInt8[np.ndarray, "T H W 3"],
+    boxes: Sequence[Box],
+) -> None:
     """Decodes a window's frames into `video`, repeating the last one beyond the episode's end.
+
+    The episode's cameras fill the boxes in order; boxes left over become black.
 
     Args:
       source: where the episode comes from.
       episode: of n steps.
       start: step of the first frame, below n.
       video: where the frames go.
-
-    Returns:
-      frame_mask: False = a repeat.
+      boxes: see `vidact.tiles.boxes`; at least one a camera.
 
     Raises:
-      UserError: a frame is damaged or has another size; names file, record and step.
+      UserError: a frame is damaged or has another size; names file, record, camera and step.
     """
-    mask = start + np.arange(len(video)) < len(episode)
-    real = int(mask.sum())
-    for offset in range(real):
-        source.read_frame(episode, start + offset, video[offset])
+    real = int(frame_mask(episode, start, len(video)).sum())
+    for box, camera in itertools.zip_longest(boxes, episode.cameras):
+        pictures = video[(slice(real), *box)]
+        if camera is None:
+            pictures[:] = 0
+            continue
+        for step, picture in enumerate(pictures, start):
+            source.read_frame(episode, camera, step, picture)
     video[real:] = video[real - 1]
-    return mask
 
 
 def window_actions(

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("vidact", "data_pipelines")
-LEAVES = {"actions", "text", "errors", "latents"}  # NumPy only; everyone may know them
+LEAVES = {"actions", "text", "tiles", "errors", "latents"}  # NumPy only; everyone may know them
 STRUCTURES = {"batch", "inputs"}
 MODEL_SIDE = {"nn", "processes"} | STRUCTURES | LEAVES
 
@@ -18,6 +18,7 @@ KNOWS = {
     "errors": set(),
     "actions": {"errors"},
     "text": {"errors"},
+    "tiles": {"errors"},
     "latents": {"errors"},
     "batch": {"errors"},
     "inputs": {"errors"},
@@ -33,9 +34,16 @@ KNOWS = {
     "interop": MODEL_SIDE | {"models", "encoders", "training", "command", "store"},
     "simulators": {"errors"},
     "robot": LEAVES,
-    "data_pipelines": {"batch", "command"} | LEAVES,
+    "data_pipelines": {"batch", "command", "store"} | LEAVES,
 }
-JAX_FREE = ("vidact.robot", "vidact.simulators", "vidact.actions", "vidact.text", "vidact.batch")
+JAX_FREE = (
+    "vidact.robot",
+    "vidact.simulators",
+    "vidact.actions",
+    "vidact.text",
+    "vidact.tiles",
+    "vidact.batch",
+)
 
 
 def room_of(module: str) -> str:

@@ -42,10 +42,14 @@ def parser(doc: str, prog: str) -> argparse.ArgumentParser:
 def load_config(path: str | pathlib.Path) -> ml_collections.ConfigDict:
     """Runs `get_config()` of a configuration file.
 
+    Args:
+      path: a file, or FILE:NAME for a file of several configurations, which lists them in CHOICES.
+
     Raises:
-      UserError: the file is missing or holds no `get_config`.
+      UserError: the file is missing or holds no `get_config`, or has none of that name.
     """
-    path = pathlib.Path(path)
+    file, _, name = str(path).partition(":")
+    path = pathlib.Path(file)
     if not path.is_file():
         raise UserError(f"{path}: no such configuration file; pick one from configs/")
     sys.path.insert(0, str(path.absolute().parent.parent))  # configs import configs/base.py
@@ -55,7 +59,11 @@ def load_config(path: str | pathlib.Path) -> ml_collections.ConfigDict:
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise UserError(f"{path}: defines no get_config(); see configs/quickstart.py")
-    return module.get_config()
+    choices = getattr(module, "CHOICES", ())
+    if name not in choices and (name or not getattr(module, "DEFAULT", not choices)):
+        told = f"write {path}:NAME with one of {', '.join(choices)}" if choices else "leave it out"
+        raise UserError(f"{path}:{name}: no such configuration; {told}")
+    return module.get_config(name) if name else module.get_config()
 
 
 def override(

@@ -4,23 +4,28 @@ Examples:
   python -m vidact.evaluate --checkpoint runs/quickstart/run
   python -m vidact.evaluate --checkpoint runs/quickstart/run --config.evaluate.rollouts=20
   python -m vidact.evaluate --checkpoint runs/bridge --config.evaluate.tasks='()'
+  python -m vidact.evaluate --checkpoint runs/libero90_refine --refine
 
 The policy sees the image, the instruction, and the hand's position and gripper. Per task, success
 within 500 simulator steps is printed with its 95 % Wilson interval, beside blind replay of the mean
 training demonstration and the scripted expert on the same held-out starts. The windows are the
 run's held-out ones; hold-still is the zero action, mean-action the training's mean. Results are
 also written to DIR/evaluation.json, and a film of the first rollouts of each task to DIR/rollouts.
-What may be changed: config.evaluate.*, config.data.root and config.data.cache_mb.
+--refine also compares the actions before and after the model's refiner, on held-out windows.
+What may be changed: config.evaluate.* (steps and guidance of each modality among them),
+config.data.root, config.data.cache_mb and the folders of encoders.
 """
 
 import argparse
 import dataclasses
+import math
 import pathlib
 import time
 from typing import Any
 
 from vidact import command
-from vidact.evaluation import offline, opening, sampling, success
+from vidact.errors import UserError
+from vidact.evaluation import coarse, offline, opening, sampling, success
 from vidact.evaluation.files import EVALUATION, ROLLOUTS, save_loop, write_json
 from vidact.evaluation.offline import Offline
 from vidact.evaluation.success import TaskSuccess
@@ -42,14 +47,19 @@ def main(arguments: list[str]) -> None:
     command.check_writable(run.workdir)  # rollouts take minutes
     if run.config.evaluate.tasks:
         success.check(run)
+    if options.refine and not run.config.model.refiner_depth:
+        raise UserError("--refine: the model has no refiner; train configs/libero90_refine.py")
     dataset = opening.held_out(run)
     tasks = _measure_success(run, dataset)
     rolled_out = time.monotonic()
     metrics = offline.measure(run, dataset)
     _print_offline(metrics)
+    refined = coarse.refinement(run, dataset) if options.refine else None
+    if refined:
+        print(f"action error coarse: {refined[0]:.4f} refined: {refined[1]:.4f}")
     now = time.monotonic()
     seconds = {"rollouts": rolled_out - began, "held_out": now - rolled_out, "all": now - began}
-    write_json(run.workdir / EVALUATION, _result(run, tasks, metrics, seconds))
+    write_json(run.workdir / EVALUATION, _result(run, tasks, metrics, refined, seconds))
     print(f"wrote {run.workdir / EVALUATION}")
 
 
@@ -70,7 +80,8 @@ def _measure_success(run: Run, dataset) -> list[TaskSuccess]:
 
 def _print_offline(metrics: Offline) -> None:
     gain, moving = metrics.psnr_gain_db, metrics.moving_psnr_gain_db
-    print(f"psnr gain over first frame: {gain:.2f} dB (moving pixels {moving:.2f} dB)")
+    if not math.isnan(gain):  # a model may imagine no video
+        print(f"psnr gain over first frame: {gain:.2f} dB (moving pixels {moving:.2f} dB)")
     print(f"codec psnr: {metrics.codec_psnr_db:.1f} dB")
     for task, errors in metrics.action_errors.items():
         print(
@@ -80,7 +91,11 @@ def _print_offline(metrics: Offline) -> None:
 
 
 def _result(
-    run: Run, tasks: list[TaskSuccess], metrics: Offline, seconds: dict[str, float]
+    run: Run,
+    tasks: list[TaskSuccess],
+    metrics: Offline,
+    refined: tuple[float, float] | None,
+    seconds: dict[str, float],
 ) -> dict[str, Any]:
     """What evaluation.json holds."""
     return {
@@ -91,6 +106,7 @@ def _result(
         "tasks": [_task(run, task) for task in tasks],
         "mean_success": _mean([task.rate for task in tasks]) if tasks else None,
         "held_out": dataclasses.asdict(metrics),
+        "refinement": refined and {"coarse": refined[0], "refined": refined[1]},
         "seconds": seconds,
     }
 
@@ -114,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser(__doc__, "python -m vidact.evaluate")
     parser.add_argument("--checkpoint", required=True, type=pathlib.Path, help="work directory")
     parser.add_argument("--step", type=int, help="of the checkpoint; the newest by default")
+    parser.add_argument("--refine", action="store_true", help="measure the refiner too")
     return parser
 
 

@@ -36,15 +36,17 @@ from vidact.robot import config as robot_config
 TOLERANCE = 1e-3
 MODEL, CODEC, CONFIG = "model.safetensors", "codec.safetensors", "config.json"
 ROBOT_KNOWS = {
-    "family": "covar",
-    "bridge_kind": "bridge",
-    "bridge_every": 1,
-    "visibility": "joint",
-    "latent_chunk": 0,
-    "decoder": "unet",
-    "refiner_depth": 0,
-    "imagine": True,
-    "order": "together",
+    "encoder.kind": "linear",
+    "encoder.text": "words",
+    "model.family": "covar",
+    "model.bridge_kind": "bridge",
+    "model.bridge_every": 1,
+    "model.visibility": "joint",
+    "model.latent_chunk": 0,
+    "model.decoder": "unet",
+    "model.refiner_depth": 0,
+    "model.imagine": True,
+    "model.order": "together",
 }
 MAY_CHANGE = "root"  # of config.data: the data set may have moved
 
@@ -201,9 +203,10 @@ def _load(options: argparse.Namespace, overrides: list[str]):
     for values in plain:
         values["data"].pop(MAY_CHANGE)
     for key, known in ROBOT_KNOWS.items():
-        if config.model[key] != known:
+        section, name = key.split(".")
+        if config[section][name] != known:
             raise UserError(
-                f"config.model.{key}={config.model[key]!r}: vidact/robot knows {known!r} only; "
+                f"config.{key}={config[section][name]!r}: vidact/robot knows {known!r} only; "
                 "export a model that was trained so"
             )
     difference = runs.first_difference(*plain)

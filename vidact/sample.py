@@ -1,9 +1,11 @@
-"""Samples held-out windows of a trained run in one of five modes, or in all of them.
+r"""Samples held-out windows of a trained run in one of five modes, or in all of them.
 
 Examples:
   python -m vidact.sample --checkpoint runs/quickstart/run
   python -m vidact.sample --checkpoint runs/quickstart/run --mode forward --count 4 --out forward
-  python -m vidact.sample --checkpoint runs/quickstart/run --config.evaluate.sample_steps=100
+  python -m vidact.sample --checkpoint runs/quickstart/run --config.evaluate.sample_steps=50 \
+      --config.evaluate.action_steps=10
+  python -m vidact.sample --checkpoint runs/quickstart/run --write-coarse --count 450
 
 Modes: joint (video and actions from noise), policy (actions, the future video unknown), video
 (video alone), forward (video given the actions), inverse (actions given the video). The first
@@ -12,7 +14,10 @@ frame, the state and the instruction are always given. Each mode writes to --out
                   and the recorded true_video and true_actions
   MODE.json       which windows they are, their instructions and actions
   MODE-I.webp     a loop, recorded left and generated right, where the mode generates video
-What may be changed: config.evaluate.*, config.data.root and config.data.cache_mb.
+--write-coarse samples the actions of --count windows of all episodes instead and writes them beside
+the data set, for training a refiner (configs/libero90_refine.py).
+What may be changed: config.evaluate.* (steps and guidance of each modality among them),
+config.data.root, config.data.cache_mb and the folders of encoders.
 """
 
 import argparse
@@ -30,7 +35,7 @@ from data_pipelines.pipeline import WindowDataset
 from vidact import command
 from vidact.batch import Batch
 from vidact.errors import UserError
-from vidact.evaluation import opening, sampling
+from vidact.evaluation import coarse, opening, sampling
 from vidact.evaluation.files import SAMPLES, beside, save_loop, write_json
 from vidact.evaluation.sampling import Samples, sample_windows
 from vidact.processes.joint_time import MODES
@@ -51,11 +56,17 @@ def main(arguments: list[str]) -> None:
     out = options.out or options.checkpoint / SAMPLES
     command.check_writable(out)
     run = opening.open_run(options.checkpoint, options.step, overrides)
+    if options.write_coarse is not None:
+        path = pathlib.Path(options.write_coarse or coarse.beside(run.config.data.root))
+        command.check_writable(path.parent)
+        number = coarse.write(run, path, options.count)
+        print(f"wrote coarse actions of {number} windows to {path}")
+        return
     config = run.config.evaluate
     dataset = opening.held_out(run)
     indices = opening.full_windows(dataset, options.count)
     batch = dataset.load(indices)
-    modes = MODES if options.mode == "all" else (options.mode,)
+    modes = _modes(run, options.mode)
     for mode in tqdm(modes, desc="sampling", unit="mode"):
         began = time.monotonic()
         key = jax.random.fold_in(jax.random.key(config.seed), MODES.index(mode))
@@ -72,6 +83,13 @@ def main(arguments: list[str]) -> None:
         }
         _write(out, facts, _describe(dataset, indices), _true_actions(run, batch), batch, samples)
         tqdm.write(f"{mode}: {len(indices)} windows in {facts['seconds']:.1f} s, {out / mode}.npz")
+
+
+def _modes(run: Run, asked: str) -> tuple[str, ...]:
+    known = MODES if run.config.model.imagine else ("policy",)
+    if asked not in (*known, "all"):
+        raise UserError(f"--mode {asked}: this model imagines no video; choose policy")
+    return known if asked == "all" else (asked,)
 
 
 def _describe(dataset: WindowDataset, indices: Int[np.ndarray, " n"]) -> list[dict[str, Any]]:
@@ -112,7 +130,7 @@ def _write(
             video=samples.video,
             latents=samples.latents,
             actions=samples.actions,
-            true_video=batch.video,
+            true_video=batch.pixels,
             true_actions=true_actions,
         )
     os.replace(partial, out / f"{mode}.npz")
@@ -122,7 +140,7 @@ def _write(
             window["actions"] = samples.actions[i]
         if video:
             window["loop"] = f"{mode}-{i}.webp"
-            both = beside(batch.video[i], samples.video[i])
+            both = beside(batch.pixels[i], samples.video[i])
             save_loop(out / window["loop"], both, facts["fps"] / 2)
     write_json(out / f"{mode}.json", facts | {"windows": windows})
 
@@ -132,6 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", required=True, type=pathlib.Path, help="work directory")
     parser.add_argument("--step", type=int, help="of the checkpoint; the newest by default")
     parser.add_argument("--mode", default="all", choices=(*MODES, "all"), help="%(default)s")
+    parser.add_argument(
+        "--write-coarse", nargs="?", const="", metavar="FILE", help="beside the data set by default"
+    )
     parser.add_argument("--count", default=8, type=int, help="windows; %(default)s")
     parser.add_argument("--out", type=pathlib.Path, help=f"CHECKPOINT/{SAMPLES} by default")
     return parser

@@ -15,6 +15,8 @@ from vidact.errors import UserError
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 SHARD_BYTES = 2**30
+DESCRIPTION = "network.json"
+Shape = tuple[int, ...]
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -140,6 +142,15 @@ class Writer:
         self._waiting, self._bytes = {}, 0
 
 
+def save(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes one safetensors file, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    given = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    safetensors.numpy.save_file(given, partial, metadata={"format": "pt"})
+    partial.chmod(0o644)  # safetensors lets nobody but the writer read
+    partial.replace(path)
+
+
 def check_dtypes(dtypes: Mapping[str, str], wanted: tuple[str, ...]) -> None:
     """Refuses tensors that are no floating-point weights.
 
@@ -149,3 +160,43 @@ def check_dtypes(dtypes: Mapping[str, str], wanted: tuple[str, ...]) -> None:
     for name, dtype in dtypes.items():
         if dtype not in wanted:
             raise UserError(f"weights: {name} is {dtype}; choose weights in {', '.join(wanted)}")
+
+
+def check_names(found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> None:
+    """Compares names and shapes.
+
+    Raises:
+      UserError: lists everything that is missing, unexpected or misshapen.
+    """
+    shapes = {n: (tuple(found[n]), tuple(expected[n])) for n in found.keys() & expected.keys()}
+    complaints = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - expected.keys()),
+        "misshapen": [
+            f"{name} {has} instead of {wants}"
+            for name, (has, wants) in sorted(shapes.items())
+            if has != wants
+        ],
+    }
+    told = [f"{what}: {', '.join(names)}" for what, names in complaints.items() if names]
+    if told:
+        raise UserError(f"weights: {'; '.join(told)}; take a file of a model of these sizes")
+
+
+def read_description(folder: pathlib.Path) -> dict[str, Any]:
+    """What an imported network's `network.json` says: network, sizes, tensors.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run python -m vidact.interop.import_weights first")
+    try:
+        found = json.loads(path.read_text())
+        complete = found["network"] and found["sizes"] is not None and found["tensors"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); import the weights again") from error
+    if not complete:
+        raise UserError(f"{path}: of another version of vidact; import the weights again")
+    return found

@@ -7,12 +7,12 @@ Examples:
       --config.train.steps=300 --config.overfit_one_batch
   python -m vidact.train --config configs/bridge.py --config.data.root=DIR --workdir=RUN
   python -m vidact.train --config FILE --config.train.pretrained=weights/stdit3 --workdir=RUN
+  python -m vidact.train --config configs/covar_1b4.py --config.data.root=DIR \
+      --config.data.encoded=ENCODED --workdir=RUN
 
 Run the same command again to continue after a kill: it goes on from the newest checkpoint with the
 same batches.
 """
-
-import functools
 
 from vidact import command
 
@@ -41,11 +41,10 @@ def main(arguments: list[str]) -> None:
     from vidact.interop import pretrained
     from vidact.training import loop
 
-    folder = config.train.pretrained
     loop.run(
         config,
         args.workdir,
-        initial=functools.partial(pretrained.video_branch, folder) if folder else None,
+        pretrained.start(config) if config.train.pretrained else None,
     )
 
 

@@ -54,7 +54,7 @@ class CachedSource:
         self._frames = Kept(max_bytes // 2)
         self.name = source.name
         self.fps = source.fps
-        self.image_shape = source.image_shape
+        self.image_shapes = source.image_shapes
         self.fingerprint = source.fingerprint
 
     def __len__(self) -> int:
@@ -73,17 +73,19 @@ class CachedSource:
             self._episodes.offer(index, episode)
         return episode
 
-    def read_frame(self, episode: Episode, step: int, out: UInt8[np.ndarray, "H W 3"]) -> None:
-        """The frame at `step` of one of this source's episodes, decoded and resized into `out`.
+    def read_frame(
+        self, episode: Episode, camera: str, step: int, out: UInt8[np.ndarray, "H W 3"]
+    ) -> None:
+        """A camera's frame at `step` of one of this source's episodes, decoded into `out`, resized.
 
         Raises:
           UserError: it cannot be; see `frames.read`.
         """
-        key = (episode.index, step, out.shape)
+        key = (episode.index, camera, step, out.shape)
         pixels = self._frames.get(key)
         if pixels is not None:
             out[:] = pixels
             return
-        frames.read(episode, step, out, self.image_shape)
+        frames.read(episode, camera, step, out, self.image_shapes[camera])
         if self._frames.has_room(out.nbytes):
             self._frames.offer(key, out.copy())

@@ -15,7 +15,7 @@ class Episode:
     Attributes:
       index: its place in the source.
       name: file and record, for messages.
-      images: n frames as encoded files (JPEG or PNG), not decoded.
+      cameras: key -> n frames as encoded files (JPEG or PNG), not decoded; at least one camera.
       states: proprioception, in the units of the data set; finite.
       actions: in the units of the data set; finite.
       instructions: n texts, usually all the same; "" where there is none.
@@ -24,19 +24,20 @@ class Episode:
 
     index: int
     name: str
-    images: Sequence[bytes]
+    cameras: Mapping[str, Sequence[bytes]]
     states: Float[np.ndarray, "n S"]
     actions: Float[np.ndarray, "n A"]
     instructions: Sequence[str]
     metadata: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.states)
 
     @property
     def nbytes(self) -> int:
         """Size in memory, bytes, up to Python's own overhead."""
-        return sum(map(len, self.images)) + self.states.nbytes + self.actions.nbytes
+        encoded = sum(sum(map(len, images)) for images in self.cameras.values())
+        return encoded + self.states.nbytes + self.actions.nbytes
 
 
 @runtime_checkable
@@ -46,13 +47,13 @@ class Source(Protocol):
     Attributes:
       name: for messages, usually the folder.
       fps: frames a second if the data set says so.
-      image_shape: height and width of the stored frames, None where they vary.
+      image_shapes: camera -> height and width of its stored frames, None where they vary.
       fingerprint: hash of what the data set says of itself, wherever it lies.
     """
 
     name: str
     fps: float | None
-    image_shape: tuple[int | None, int | None]
+    image_shapes: Mapping[str, tuple[int | None, int | None]]
     fingerprint: str
 
     def __len__(self) -> int: ...

@@ -5,6 +5,7 @@ A step's features are named by paths: 'observation/image_0', 'action', 'language
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 
 import tensorflow_datasets as tfds
 from etils import epath
@@ -28,13 +29,13 @@ class Keys:
     """Which of a step's features are read, as paths within the step.
 
     Attributes:
-      image: a camera.
+      cameras: at least one, each once.
       state: proprioception.
       action: the action.
       instruction: a text, or "" for data without one.
     """
 
-    image: str = "observation/image"
+    cameras: tuple[str, ...] = ("observation/image",)
     state: str = "observation/state"
     action: str = "action"
     instruction: str = "language_instruction"
@@ -51,7 +52,9 @@ class RLDS:
         self._keys = keys
         self._records = _records(folder, info, split)
         step = StepFeatures(folder, info)
-        self.image_shape = step.image_shape(keys.image)
+        self.image_shapes: Mapping[str, tuple[int | None, int | None]] = {
+            key: step.image_shape(key) for key in keys.cameras
+        }
         self._state_shape = step.array_shape(keys.state)
         self._action_shape = step.array_shape(keys.action)
         if keys.instruction:
@@ -64,19 +67,31 @@ class RLDS:
         """Reads and checks one episode; see `Source.episode`."""
         file, position = self._records.locate(index)
         example = Example(self._records.read(index), f"{file}: record {position}")
-        images = example.texts(f"{_STEPS}/{self._keys.image}")
-        steps = len(images)
-        if not steps:
-            raise UserError(f"{example.where}: an episode without steps; remove it")
+        cameras = self._cameras(example)
+        steps = len(cameras[self._keys.cameras[0]])
         return Episode(
             index=index,
             name=example.where,
-            images=images,
+            cameras=cameras,
             states=example.numbers(f"{_STEPS}/{self._keys.state}", steps, self._state_shape),
             actions=example.numbers(f"{_STEPS}/{self._keys.action}", steps, self._action_shape),
             instructions=self._instructions(example, steps),
             metadata=example.metadata(),
         )
+
+    def _cameras(self, example: Example) -> dict[str, list[bytes]]:
+        cameras = {key: example.texts(f"{_STEPS}/{key}") for key in self._keys.cameras}
+        first = self._keys.cameras[0]
+        steps = len(cameras[first])
+        if not steps:
+            raise UserError(f"{example.where}: an episode without steps; remove it")
+        for key, images in cameras.items():
+            if len(images) != steps:
+                raise UserError(
+                    f"{example.where}: {key} has {len(images)} frames where {first} has {steps}; "
+                    "mend or remove the episode"
+                )
+        return cameras
 
     def _instructions(self, example: Example, steps: int) -> list[str]:
         if not self._keys.instruction:

@@ -1,5 +1,6 @@
 """Small RLDS data sets that tests write themselves, in both shard formats."""
 
+import io
 import json
 import pathlib
 import struct
@@ -7,19 +8,24 @@ import struct
 import ml_collections
 import numpy as np
 import simplejpeg
+import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
+from etils import epath
+from tensorflow_datasets.proto import tf_example_pb2
 
 from data_pipelines import rlds_writer
-from data_pipelines.sources.records import masked_crc32c
+from data_pipelines.sources.records import TFRecordShard, masked_crc32c
 
 FORMATS = ("array_record", "tfrecord")
 STATE_SIZE = 3
 ACTION_SIZE = 2
+CAMERA, WRIST = "observation/image", "observation/wrist"
+WRIST_SIZE = 24
 
 
 def episode(number: int, steps: int = 6, size: int = 16) -> dict:
     """Episode `number`: frame i is a flat grey of 8 * i + number, action i is (i, number)."""
-    images = [_jpeg(np.full((size, size, 3), 8 * i + number, np.uint8)) for i in range(steps)]
+    images = [_grey(8 * i + number, size) for i in range(steps)]
     states = np.arange(steps)[:, None] + np.arange(STATE_SIZE) / 10 + number
     actions = np.stack([np.arange(steps), np.full(steps, number)], axis=-1)
     return rlds_writer.episode(
@@ -33,7 +39,16 @@ def episode(number: int, steps: int = 6, size: int = 16) -> dict:
     )
 
 
-def _jpeg(pixels: np.ndarray) -> bytes:
+def with_wrist(episode: dict) -> dict:
+    """The episode with a second camera of other size, whose frames are brighter by 100."""
+    for i, step in enumerate(episode["steps"]):
+        number = int(step["action"][1])
+        step["observation"]["wrist"] = io.BytesIO(_grey(100 + 8 * i + number, WRIST_SIZE))
+    return episode
+
+
+def _grey(value: int, size: int) -> bytes:
+    pixels = np.full((size, size, 3), value, np.uint8)
     return simplejpeg.encode_jpeg(pixels, quality=95, colorsubsampling="444")
 
 
@@ -43,6 +58,8 @@ def write(
     """Writes the episodes to root/toy/1.0.0 and returns that folder."""
     folder = root / "toy" / "1.0.0"
     spec = rlds_writer.features((size, size, 3), STATE_SIZE, ACTION_SIZE, {})
+    if episodes and "wrist" in episodes[0]["steps"][0]["observation"]:
+        spec = _with_wrist(spec)
     rlds_writer.write(folder, episodes, spec, "toy episodes", {"fps": 20.0})
     if file_format == "tfrecord":
         _to_tfrecord(folder)
@@ -67,7 +84,9 @@ def config(root: pathlib.Path | str, **changes) -> ml_collections.ConfigDict:
         {
             "root": str(root),
             "split": "train",
-            "image_key": "observation/image",
+            "image_key": CAMERA,
+            "further_image_keys": (),
+            "tiles": (1, 1),
             "state_key": "observation/state",
             "action_key": "action",
             "instruction_key": "language_instruction",
@@ -82,6 +101,23 @@ def config(root: pathlib.Path | str, **changes) -> ml_collections.ConfigDict:
             "threads": 2,
             **changes,
         }
+    )
+
+
+def drop_frame(path: pathlib.Path, camera: str) -> None:
+    """Takes a camera's last frame out of a TFRecord file of one episode."""
+    example = tf_example_pb2.Example.FromString(TFRecordShard(epath.Path(path)).read(0))
+    example.features.feature[f"steps/{camera}"].bytes_list.value.pop()
+    path.write_bytes(_framed(example.SerializeToString()))
+
+
+def _with_wrist(spec: tfds.features.FeaturesDict) -> tfds.features.FeaturesDict:
+    step = dict(spec["steps"].feature.items())
+    wrist = tfds.features.Image(shape=(WRIST_SIZE, WRIST_SIZE, 3), encoding_format="jpeg")
+    step["observation"] = {**step["observation"], "wrist": wrist}
+    metadata = dict(spec["episode_metadata"].items())
+    return tfds.features.FeaturesDict(
+        {"steps": tfds.features.Dataset(step), "episode_metadata": metadata}
     )
 
 

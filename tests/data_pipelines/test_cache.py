@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.sources.cache import CachedSource
-from data_pipelines.sources.rlds import open_rlds
+from data_pipelines.sources.rlds import Keys, open_rlds
 from tests.data_pipelines import shards
 
 
@@ -14,9 +14,9 @@ def source(tmp_path):
     return open_rlds(str(shards.write(tmp_path, [shards.episode(i, 3 + i) for i in range(10)])))
 
 
-def frame(source, index, step, size=16):
+def frame(source, index, step, size=16, camera=shards.CAMERA):
     out = np.zeros((size, size, 3), np.uint8)
-    source.read_frame(source.episode(index), step, out)
+    source.read_frame(source.episode(index), camera, step, out)
     return out
 
 
@@ -47,3 +47,16 @@ def test_frames_are_kept_by_size(source):
     assert frame(cached, 0, 0).shape == (16, 16, 3)
     assert (frame(cached, 0, 1, size=8) == 8).all()
     assert (frame(cached, 0, 1) == 8).all()
+
+
+def test_frames_are_kept_by_camera(tmp_path):
+    root = shards.write(tmp_path, [shards.with_wrist(shards.episode(3))])
+    source = open_rlds(str(root), keys=Keys(cameras=(shards.CAMERA, shards.WRIST)))
+    cached = CachedSource(source, 2**20)
+    for _ in range(2):
+        assert (frame(cached, 0, 2) == 8 * 2 + 3).all()
+        assert (frame(cached, 0, 2, camera=shards.WRIST) == 100 + 8 * 2 + 3).all()
+    episode = cached.episode(0)
+    stored = sum(len(image) for images in episode.cameras.values() for image in images)
+    assert episode.nbytes == stored + episode.states.nbytes + episode.actions.nbytes
+    assert cached.nbytes == episode.nbytes + 2 * 16 * 16 * 3

@@ -29,6 +29,18 @@ def test_jpeg_is_decoded_in_place(pixels):
     assert np.abs(out.astype(int) - pixels).mean() < 3
 
 
+def test_a_part_of_a_larger_frame_is_filled_alike(pixels):
+    encoded = simplejpeg.encode_jpeg(pixels, quality=95)
+    for height, width in ((24, 32), (12, 16)):
+        alone = np.zeros((height, width, 3), np.uint8)
+        frames.decode(encoded, alone)
+        larger = np.zeros((height + 2, width + 3, 3), np.uint8)
+        frames.decode(encoded, larger[1:-1, 1:-2])
+        np.testing.assert_array_equal(larger[1:-1, 1:-2], alone)
+        larger[1:-1, 1:-2] = 0
+        assert not larger.any()
+
+
 def test_png_is_exact(pixels):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
@@ -69,14 +81,17 @@ def episode(tmp_path):
 
 def test_frame_of_another_size_than_stated(episode):
     out = np.empty((16, 16, 3), np.uint8)
-    with pytest.raises(UserError, match=r"record 0: frame at step 1: is 16x16 .* states 32x32"):
-        frames.read(episode, 1, out, (32, 32))
-    frames.read(episode, 1, out, (None, None))
+    with pytest.raises(
+        UserError, match=r"record 0: observation/image at step 1: is 16x16 .* states 32x32"
+    ):
+        frames.read(episode, shards.CAMERA, 1, out, (32, 32))
+    frames.read(episode, shards.CAMERA, 1, out, (None, None))
     assert out[0, 0, 0] == 8
 
 
 def test_damaged_frame_names_file_record_and_step(episode):
-    episode.images[2] = episode.images[2][:40]
+    images = episode.cameras[shards.CAMERA]
+    images[2] = images[2][:40]
     out = np.empty((16, 16, 3), np.uint8)
-    with pytest.raises(UserError, match="record 0: frame at step 2: cannot be decoded"):
-        frames.read(episode, 2, out, (16, 16))
+    with pytest.raises(UserError, match="record 0: observation/image at step 2: cannot be decoded"):
+        frames.read(episode, shards.CAMERA, 2, out, (16, 16))

@@ -132,7 +132,7 @@ def test_bad_episode_stops_the_iteration_with_its_name(tmp_path):
     image.truncate(len(image.getvalue()) // 2)
     root = shards.write(tmp_path, episodes)
     stream = make(root, data={"held_out": 0.0}).from_step(0)
-    with pytest.raises(UserError, match="record 2: frame at step 3: cannot be decoded"):
+    with pytest.raises(UserError, match="record 2: observation/image at step 3: cannot be decoded"):
         list(itertools.islice(stream, 10))
 
 
@@ -145,6 +145,20 @@ def test_bad_episode_stops_the_iteration_with_its_name(tmp_path):
         ({}, {"split": "test"}, "'test': unknown; choose from train, held_out"),
         ({}, {"batch_size": 6, "process_count": 4}, "batch size 6: not a positive multiple"),
         ({"normalisation": "none"}, {}, "'none': unknown"),
+        (
+            {"tiles": (3, 1)},
+            {},
+            r"config.data.tiles=\(3, 1\): must be two whole numbers that divide",
+        ),
+        ({"tiles": (1, 0)}, {}, r"config.data.tiles=\(1, 0\): must"),
+        ({"tiles": (2,)}, {}, r"config.data.tiles=\(2,\): must"),
+        ({"further_image_keys": ("b",)}, {}, r"config.data.tiles=\(1, 1\): 2 cameras for 1 tiles"),
+        (
+            {"further_image_keys": (shards.CAMERA,), "tiles": (1, 2)},
+            {},
+            "config.data.further_image_keys=.*: observation/image is named twice; name",
+        ),
+        ({"further_image_keys": ("b",), "tiles": (1, 2)}, {}, "no b in a step; set the key"),
     ],
 )
 def test_wrong_configuration(root, data, arguments, message):
@@ -161,3 +175,24 @@ def test_real_bridge(shared):
     assert batch.text_mask.any(1).all()
     assert np.abs(batch.actions[batch.action_mask]).max() < 3
     np.testing.assert_array_equal(batch.frame_mask[:, 1:], batch.action_mask[..., 0])
+
+
+def test_real_cameras_are_tiled_as_each_is_decoded_alone(shared):
+    keys = tuple(f"observation/image_{i}" for i in range(4))
+    root, more = shared / "data" / "bridge_dataset", {"frames": 9, "fps": 5.0}
+
+    def video(key, further, resolution, tiles):
+        data = {"image_key": key, "further_image_keys": further, "tiles": tiles}
+        dataset = make(root, data={**more, **data, "resolution": resolution}, batch_size=8)
+        return dataset.batch_at(0).video
+
+    for side in (64, 48):  # as stored, and resized
+        first, second, third, black = (video(k, (), (side, side), (1, 1)) for k in keys)
+        assert first.std() > 20 and second.std() > 20 and third.std() > 20 and not black.any()
+        nothing = np.zeros_like(first)
+        found = video(keys[0], keys[1:3], (2 * side, 2 * side), (2, 2))
+        rows = [(first, second), (third, nothing)]
+        wanted = np.concatenate([np.concatenate(row, axis=3) for row in rows], axis=2)
+        np.testing.assert_array_equal(found, wanted)
+        found = video(keys[2], (keys[0],), (2 * side, side), (2, 1))
+        np.testing.assert_array_equal(found, np.concatenate([third, first], axis=2))

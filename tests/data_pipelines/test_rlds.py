@@ -12,7 +12,7 @@ from data_pipelines.sources.rlds import Keys, open_rlds
 from tests.data_pipelines import shards
 from vidact.errors import UserError
 
-BRIDGE_KEYS = Keys(image="observation/image_0")
+BRIDGE_KEYS = Keys(cameras=("observation/image_0",))
 
 
 @pytest.fixture(params=shards.FORMATS)
@@ -27,14 +27,16 @@ def test_episodes_are_what_was_written(folder):
     source = open_rlds(str(folder))
     assert len(source) == 10
     assert source.fps == 20.0
-    assert source.image_shape == (16, 16)
+    assert source.image_shapes == {shards.CAMERA: (16, 16)}
     for index in (9, 0, 4):
         episode = source.episode(index)
         want = shards.episode(index, steps=3 + index)["steps"]
         assert len(episode) == 3 + index
         assert episode.index == index
         for step, expected in enumerate(want):
-            assert episode.images[step] == expected["observation"]["image"].getvalue()
+            assert (
+                episode.cameras[shards.CAMERA][step] == expected["observation"]["image"].getvalue()
+            )
             np.testing.assert_array_equal(episode.states[step], expected["observation"]["state"])
             np.testing.assert_array_equal(episode.actions[step], expected["action"])
             assert episode.instructions[step] == f"Do task {index}"
@@ -82,8 +84,9 @@ def test_empty_split(folder):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        (Keys(image="observation/image_7"), "no observation/image_7.*: observation/image$"),
-        (Keys(image="action"), "action is no image.*: observation/image$"),
+        (Keys(cameras=("observation/image_7",)), "no observation/image_7.*: observation/image$"),
+        (Keys(cameras=(shards.CAMERA, "wrist")), "no wrist in a step.*: observation/image$"),
+        (Keys(cameras=("action",)), "action is no image.*: observation/image$"),
         (Keys(state="state"), "no state in a step.*observation/state"),
         (Keys(action="language_instruction"), "is no array.*: action, discount"),
         (Keys(instruction="text"), "no text in a step.*: language_instruction$"),
@@ -143,6 +146,16 @@ def test_damaged_array_record(tmp_path):
         list(map(source.episode, range(3)))
 
 
+def test_cameras_of_different_length_are_named(tmp_path):
+    root = shards.write(tmp_path, [shards.with_wrist(shards.episode(0))], "tfrecord")
+    keys = Keys(cameras=(shards.CAMERA, shards.WRIST))
+    assert list(open_rlds(str(root), keys=keys).episode(0).cameras) == list(keys.cameras)
+    shards.drop_frame(shards.shard(root), shards.WRIST)
+    message = "record 0: observation/wrist has 5 frames where observation/image has 6; mend"
+    with pytest.raises(UserError, match=message):
+        open_rlds(str(root), keys=keys).episode(0)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_non_finite_action_names_file_record_and_step(tmp_path, value):
     episodes = [shards.episode(i) for i in range(3)]
@@ -171,7 +184,9 @@ def test_real_bridge_shard(shared):
     assert {episode.actions.shape for episode in episodes} == {(10, 7)}
     assert {episode.states.shape for episode in episodes} == {(10, 7)}
     assert len({text for episode in episodes for text in episode.instructions}) == 4
-    assert all(image.startswith(b"\xff\xd8") for image in episodes[3].images)
+    assert all(
+        image.startswith(b"\xff\xd8") for image in episodes[3].cameras["observation/image_0"]
+    )
     assert episodes[0].metadata["has_language"] == 1
 
 
@@ -190,7 +205,7 @@ def test_real_bridge_equals_tfds_own_decoding(shared):
         episode = source.episode(index)
         assert len(steps) == len(episode)
         for i, step in enumerate(steps):
-            assert step["observation"]["image_0"] == episode.images[i]
+            assert step["observation"]["image_0"] == episode.cameras["observation/image_0"][i]
             np.testing.assert_array_equal(step["action"], episode.actions[i])
             np.testing.assert_array_equal(step["observation"]["state"], episode.states[i])
             assert step["language_instruction"].decode() == episode.instructions[i]

@@ -44,7 +44,7 @@ def test_non_finite_state_is_named(tmp_path):
 
 def test_real_bridge(shared):
     root = str(shared / "data" / "bridge_dataset")
-    source = open_rlds(root, keys=Keys(image="observation/image_0"))
+    source = open_rlds(root, keys=Keys(cameras=("observation/image_0",)))
     found = statistics.compute(source, np.arange(25))
     assert found["action"].count == found["state"].count == 250
     assert set(np.unique([found["action"].min[6], found["action"].max[6]])) <= {0.0, 1.0}

@@ -5,9 +5,12 @@ import pytest
 
 from data_pipelines import windows
 from data_pipelines.sources.cache import CachedSource
-from data_pipelines.sources.rlds import open_rlds
+from data_pipelines.sources.rlds import Keys, open_rlds
 from tests.data_pipelines import shards
+from vidact import tiles
 from vidact.errors import UserError
+
+WHOLE = tiles.boxes((16, 16), (1, 1))
 
 
 def test_every_start_with_an_action_left():
@@ -54,7 +57,8 @@ def source(tmp_path):
 
 def test_a_window_inside_the_episode(source):
     video = np.empty((4, 16, 16, 3), np.uint8)
-    mask = windows.fill_video(source, source.episode(0), 1, video)
+    windows.fill_video(source, source.episode(0), 1, video, WHOLE)
+    mask = windows.frame_mask(source.episode(0), 1, len(video))
     assert mask.all()
     np.testing.assert_array_equal(video[:, 0, 0, 0], [8, 16, 24, 32])
     actions, action_mask = windows.window_actions(source.episode(0), 1, 3)
@@ -64,10 +68,25 @@ def test_a_window_inside_the_episode(source):
 
 def test_a_window_over_the_end_repeats_the_last_frame_and_masks(source):
     video = np.empty((4, 16, 16, 3), np.uint8)
-    mask = windows.fill_video(source, source.episode(0), 4, video)
+    windows.fill_video(source, source.episode(0), 4, video, WHOLE)
+    mask = windows.frame_mask(source.episode(0), 4, len(video))
     np.testing.assert_array_equal(mask, [True, True, False, False])
     np.testing.assert_array_equal(video[:, 0, 0, 0], [32, 40, 40, 40])
     actions, action_mask = windows.window_actions(source.episode(0), 4, 3)
     # Action 4 leads to the last frame; action 5 leads nowhere.
     np.testing.assert_array_equal(actions[:, 0], [4, 0, 0])
     np.testing.assert_array_equal(action_mask[:, 0], [True, False, False])
+
+
+def test_cameras_fill_their_tiles_and_the_rest_is_black(tmp_path):
+    root = shards.write(tmp_path, [shards.with_wrist(shards.episode(0, steps=6))])
+    keys = Keys(cameras=(shards.WRIST, shards.CAMERA))
+    source = CachedSource(open_rlds(str(root), keys=keys), 10_000)
+    assert source.image_shapes == {shards.WRIST: (24, 24), shards.CAMERA: (16, 16)}
+    for _ in range(2):  # decoded, then kept
+        video = np.full((4, 16, 48, 3), 9, np.uint8)
+        windows.fill_video(source, source.episode(0), 3, video, tiles.boxes((16, 48), (1, 3)))
+        greys = np.array([24, 32, 40, 40])[:, None, None, None]
+        assert (video[:, :, :16] == 100 + greys).all()
+        assert (video[:, :, 16:32] == greys).all()
+        assert not video[:, :, 32:].any()

@@ -49,3 +49,9 @@ def test_another_robot_is_named(run):
     other = {"action": type(whole)(**half), "state": run.statistics["state"]}
     with pytest.raises(UserError, match=r"2 dimensions.*tasks='\(\)'"):
         success.check(dataclasses.replace(run, statistics=other))
+
+
+def test_a_run_of_several_cameras_is_refused_before_any_rollout(run):
+    run.config.data.update(further_image_keys=("observation/wrist",), tiles=(1, 2))
+    with pytest.raises(UserError, match=r"tiles=\(1, 2\): .* one camera; add .*tasks='\(\)'"):
+        success.check(run)

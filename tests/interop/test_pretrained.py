@@ -1,7 +1,6 @@
 """A run starts from imported weights, keeps what is frozen, and gives it back bit for bit."""
 
 import dataclasses
-import functools
 
 import jax
 import ml_dtypes
@@ -13,7 +12,8 @@ from tests import tiny
 from vidact import store, train
 from vidact.errors import UserError
 from vidact.interop import export_weights, import_weights, networks, pretrained
-from vidact.nn import lora
+from vidact.models import registry
+from vidact.nn import flat, lora
 from vidact.training import checkpoints, loop, runs, state
 
 SMALL = {
@@ -69,8 +69,8 @@ def test_lora_factors_are_not_asked_of_published_weights_and_go_back_in_them(fol
     changes = {"train__freeze": ("video-branch",), "train__frozen_dtype": "bfloat16"}
     changes |= {**SMALL, "model__lora_rank": 2}
     config, workdir = tiny.config(root / "squares/1.0.0", **changes), tmp_path / "run"
-    initial = functools.partial(pretrained.video_branch, root / "imported")
-    start = loop.prepare(config, workdir, initial).state
+    config.train.pretrained = str(root / "imported")
+    start = loop.prepare(config, workdir, pretrained.start(config)).state
     ema = {k: v + 0.1 if lora.is_factor(k) else v for k, v in start.ema.items()}
     runs.write_config(workdir, config)
     with checkpoints.open_manager(workdir) as manager:
@@ -109,6 +109,10 @@ def test_training_moves_what_is_not_frozen_and_the_stored_buffers_never(folder, 
     name, path = "temporal_blocks.0.mlp.fc1.weight", "video/temporal_blocks/mlp/fc1/kernel"
     moved = np.abs(params[path][0].T - given[name]).max()
     assert 0 < moved < 0.02
+    adapted = registry.maker(tiny.config(root, **SMALL, model__lora_rank=2))
+    fresh = jax.jit(lambda: flat.parameters(adapted()))()
+    found = pretrained.run_parameters(workdir, fresh)  # a run without factors
+    assert fresh.keys() - found.keys() == {path for path in fresh if lora.is_factor(path)}
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(folder, tmp_path):

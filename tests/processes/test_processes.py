@@ -101,3 +101,18 @@ def test_shifted_times_are_open_sora_s():
     times = joint_time.schedule("joint", 30, shift=ratio)
     np.testing.assert_allclose(times[:, 0], opensora_flow.times(30, 240, 426, 51), atol=1e-6)
     np.testing.assert_allclose(times[:, 1], 1 - np.arange(31) / 30, atol=1e-6)
+
+
+def test_two_stages_finish_the_video_before_the_actions_begin():
+    line = joint_time.schedule("joint", 4, 2, order="video_first")
+    np.testing.assert_allclose(line[:, 0], [1, 0.75, 0.5, 0.25, 0, 0, 0])
+    np.testing.assert_allclose(line[:, 1], [1, 1, 1, 1, 1, 0.5, 0])
+    np.testing.assert_array_equal(line, joint_time.schedule("policy", 4, 2, order="video_first"))
+    inverse = joint_time.schedule("inverse", 4, order="video_first")
+    np.testing.assert_array_equal(inverse, joint_time.schedule("inverse", 4))
+    t = np.asarray(joint_time.draw(jax.random.key(0), 4000, sampler="two_stage"))
+    video = t[:, 1] == 1
+    assert 0.45 < video.mean() < 0.55
+    assert (t[~video, 0] == 0).all()
+    assert stats.kstest(t[video, 0], "uniform").pvalue > 1e-3
+    assert stats.kstest(t[~video, 1], "uniform").pvalue > 1e-3

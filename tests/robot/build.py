@@ -108,17 +108,19 @@ def run() -> runs.Run:
     """What training would leave behind, for frames of 32 x 32 pixels and chunks of 8 actions."""
     config = base.get_config()
     config.model.update({"unroll": 1, **dataclasses.asdict(CONFIG)})
+    config.encoder.update({"patch": 4, "channels": CONFIG.latent_channels})
     config.data.update({"frames": 9, "resolution": (32, 32), "max_words": CONFIG.max_words})
     rng = np.random.default_rng(5)
     spread = {"action": CONFIG.action_dim, "state": CONFIG.state_dim}
-    return runs.Run(
+    run = runs.Run(
         workdir=pathlib.Path("run"),
         step=12,
         config=config,
         model=jax_model(),
-        codec=codec(),
         statistics={k: actions.measure(rng.normal(3, 2, (50, n))) for k, n in spread.items()},
     )
+    vars(run)["codec"] = codec()  # there is no work directory to read it from
+    return run
 
 
 def tensor(array) -> torch.Tensor:

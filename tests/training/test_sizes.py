@@ -14,6 +14,8 @@ from vidact.training import checks, loop
         ({"data__vocabulary": 9}, "config.data.vocabulary=9"),
         ({"data__frames": 7}, "config.data.frames=7"),
         ({"data__resolution": (18, 16)}, "config.data.resolution"),
+        ({"data__tiles": (1, 3)}, r"config.data.tiles=(1, 3\): must be .* that divide"),
+        ({"data__further_image_keys": ("a",)}, r"config.data.tiles=(1, 1\): 2 cameras for 1"),
         ({"model__latent_frames": 2}, "config.model.latent_frames=2"),
         ({"model__max_words": 3}, "config.model.max_words=3"),
         ({"encoder__channels": 49, "model__latent_channels": 49}, "config.encoder.channels=49"),

@@ -1,35 +1,60 @@
-"""From a batch of pixels to what models take: the frozen side of the pipeline."""
+"""From a batch to what models take: the frozen side of the pipeline."""
 
 from collections.abc import Mapping
 
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, UInt8
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
-from vidact.encoders.video.linear import AnyArray, LinearCodec
+from vidact.encoders.video.codec import VideoCodec
+from vidact.encoders.video.linear import AnyArray
 from vidact.inputs import Inputs, Observation
 
+KEPT = ("actions", "action_mask", "state", "text", "text_mask", "fps", "dataset_id")
 
-def encode(codec: LinearCodec, batch: Mapping[str, AnyArray]) -> Inputs:
+
+def encode(
+    codec: VideoCodec | None, batch: Mapping[str, AnyArray], key: Key[Array, ""] | None = None
+) -> Inputs:
     """`Inputs` of a `vidact.batch.Batch`'s arrays (its `as_dict()`).
 
-    A later latent counts as real only if every frame that it covers is.
+    Stored latents pass through; else the video is encoded.
+
+    Args:
+      codec: not needed for stored latents.
+      batch: arrays by field.
+      key: for a codec that draws its latents.
     """
-    video, frame_mask = batch["video"], jnp.asarray(batch["frame_mask"])
-    later = frame_mask[:, 1:].reshape(frame_mask.shape[0], -1, codec.frames).all(-1)
-    kept = ("actions", "action_mask", "state", "text", "text_mask", "fps", "dataset_id")
+    if "latents" in batch:
+        latents, condition = batch["latents"], batch["condition"]
+        latent_mask = batch["latent_mask"]
+    else:
+        assert codec is not None, "a batch of pixels needs a codec"
+        video = batch["video"]
+        latents, condition = codec.encode(video, key), codec.encode(video[:, :1])
+        latent_mask = masks(batch["frame_mask"], codec.spans(video.shape[1]))
+    coarse = batch.get("coarse")
     return Inputs(
-        latents=codec.encode(video),
-        condition=codec.encode(video[:, :1]),
-        latent_mask=jnp.concatenate([frame_mask[:, :1], later], axis=1),
-        **{name: jnp.asarray(batch[name]) for name in kept},
+        latents=jnp.asarray(latents, jnp.float32),
+        condition=jnp.asarray(condition, jnp.float32),
+        latent_mask=jnp.asarray(latent_mask),
+        coarse=None if coarse is None else jnp.asarray(coarse),
+        **{name: jnp.asarray(batch[name]) for name in KEPT},
     )
 
 
+def masks(
+    frame_mask: Bool[AnyArray, "b t"], spans: Int[np.ndarray, "n 2"]
+) -> Bool[AnyArray, "b n"]:
+    """Which latents are real: those whose frames all are. Padding only ever ends a clip."""
+    return frame_mask[:, spans[:, 1]]
+
+
 def observation(
-    codec: LinearCodec,
+    codec: VideoCodec,
     frames: UInt8[AnyArray, "b h w 3"],
     state: Float[AnyArray, "b s"],
-    text: Int[AnyArray, "b l"],
+    text: Int[AnyArray, "b l"] | Float[AnyArray, "b l d"],
     text_mask: Bool[AnyArray, "b l"],
     fps: Float[AnyArray, " b"],
 ) -> Observation:

@@ -27,7 +27,8 @@ class Offline:
 
     Attributes:
       windows: how many.
-      psnr_gain_db: over the codec's own reconstruction of the first frame, held still.
+      psnr_gain_db: over the codec's own reconstruction of the first frame, held still; NaN for a
+        model that imagines no video.
       moving_psnr_gain_db: over the true first frame, held still, where truth moves; NaN where
         nothing does.
       codec_psnr_db: of the codec's reconstruction of the true windows.
@@ -112,12 +113,17 @@ def _compare(
 
 
 def _one(run: Run, batch: Batch, samples: Samples) -> _Compared:
-    truth = batch.video
+    truth = batch.pixels
     whole = psnr.valid(truth, batch.frame_mask)
     moving = psnr.moving(truth, batch.frame_mask)
+    nothing = np.full(len(truth), np.nan)
+    imagines = run.config.model.imagine
+    still = sampling.first_frame(run, truth)
     return _Compared(
-        gain=psnr.psnr_gain(samples.video, truth, sampling.first_frame(run, truth), whole),
-        moving_gain=psnr.psnr_gain(samples.video, truth, truth[:, 0], moving),
+        gain=psnr.psnr_gain(samples.video, truth, still, whole) if imagines else nothing,
+        moving_gain=psnr.psnr_gain(samples.video, truth, truth[:, 0], moving)
+        if imagines
+        else nothing,
         codec=psnr.psnr(sampling.reconstruct(run, truth), truth, whole),
         actions=samples.actions,
         truth=sampling.in_robot_units(run, batch.actions),

@@ -17,7 +17,15 @@ from vidact.simulators.tasks import TASKS
 from vidact.training import runs
 from vidact.training.runs import Run
 
-CHANGEABLE = ("--config.evaluate.", "--config.data.root=", "--config.data.cache_mb=")
+CHANGEABLE = (
+    "--config.evaluate.",
+    "--config.data.root=",
+    "--config.data.encoded=",
+    "--config.data.cache_mb=",
+    "--config.encoder.weights=",
+    "--config.encoder.text_weights=",
+    "--config.encoder.tokenizer=",
+)
 COUNTS = ("rollouts", "execute", "steps", "sample_steps", "clips")
 
 
@@ -30,8 +38,9 @@ def open_run(checkpoint: str | pathlib.Path, step: int | None, overrides: Sequen
     for argument in overrides:
         if argument.startswith("--config.") and not argument.startswith(CHANGEABLE):
             raise UserError(
-                f"{argument}: fixed by the training; config.evaluate.*, config.data.root and "
-                "config.data.cache_mb can be changed"
+                f"{argument}: fixed by the training; config.evaluate.*, config.data.root, "
+                "config.data.encoded, config.data.cache_mb and the folders in config.encoder can "
+                "be changed"
             )
     config = command.override(runs.read_config(checkpoint), overrides)
     for name in COUNTS:
@@ -53,7 +62,13 @@ def held_out(run: Run) -> WindowDataset:
         raise UserError("config.data.held_out=0: this run holds out no episode; train another")
     source = pipeline.open_source(data)
     return pipeline.make_dataset(
-        data, seed=0, batch_size=1, split="held_out", source=source, statistics=run.statistics
+        data,
+        seed=0,
+        batch_size=1,
+        split="held_out",
+        source=source,
+        statistics=run.statistics,
+        read_text=run.read_text,
     )
 
 

@@ -10,7 +10,6 @@ from vidact.actions import normalise
 from vidact.encoders.encode import observation
 from vidact.errors import UserError
 from vidact.evaluation import sampling
-from vidact.text import tokenize
 from vidact.training.runs import Run
 
 BATCH = 16
@@ -28,7 +27,7 @@ class Policy:
 
     def __init__(self, run: Run, steps: int, batch: int = BATCH):
         self._run = run
-        self._request = sampling.request(run, "policy", steps)
+        self._request = sampling.request(run, run.config.evaluate.mode, steps)
         self._batch = batch
         self._fps = np.full(batch, run.config.data.fps, np.float32)
 
@@ -42,7 +41,7 @@ class Policy:
         """Actions in the units of the data set, not clipped.
 
         Args:
-          images: as large as the training's.
+          images: as large as the training's, and tiled likewise.
           states: in the units of the data set.
           instructions: N texts.
           key: draws the noise; the same key and rows give the same actions.
@@ -59,7 +58,7 @@ class Policy:
         states = normalise(states, self._run.statistics["state"], data.normalisation)
         if not data.instruction_key:  # trained without text
             instructions = [""] * len(images)
-        text, mask = tokenize(instructions, data.max_words, data.vocabulary)
+        text, mask = self._run.read_text(instructions)
         chunks = []
         for number, at in enumerate(batches(len(images), self._batch)):
             seen = observation(

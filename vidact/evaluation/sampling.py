@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, UInt8
 from vidact.actions import denormalise
 from vidact.batch import Batch
 from vidact.encoders.encode import encode
+from vidact.encoders.video.codec import latent_shape
 from vidact.encoders.video.linear import to_uint8
 from vidact.inputs import Chunk, Observation, SampleRequest, observe
 from vidact.processes import joint_time
@@ -34,7 +35,9 @@ class Samples:
     latents: Float[np.ndarray, "B n h w c"]
 
 
-def sample_windows(run: Run, batch: Batch, mode: str, steps: int, key: Array) -> Samples:
+def sample_windows(
+    run: Run, batch: Batch, mode: str, steps: int, key: Array, refine: bool = True
+) -> Samples:
     """Samples the windows of a batch in one mode; compiled once per shape, mode and `steps`.
 
     Args:
@@ -44,9 +47,10 @@ def sample_windows(run: Run, batch: Batch, mode: str, steps: int, key: Array) ->
       mode: one of `joint_time.MODES`.
       steps: Euler steps, at least 1.
       key: draws the noise.
+      refine: whether a model with a refiner uses it.
     """
     known = observe(encode(run.codec, batch.as_dict()))
-    chunk = sample(run, known, request(run, mode, steps), key)
+    chunk = sample(run, known, request(run, mode, steps, refine), key)
     return Samples(
         video=np.asarray(to_uint8(run.codec.decode(chunk.latents))),
         actions=in_robot_units(run, np.asarray(chunk.actions)),
@@ -71,11 +75,19 @@ def generates(mode: str) -> tuple[bool, bool]:
     return bool(video), bool(action)
 
 
-def request(run: Run, mode: str, steps: int) -> SampleRequest:
+def request(run: Run, mode: str, steps: int, refine: bool = True) -> SampleRequest:
     """A request for windows of the length that the run was trained on."""
-    actions = run.config.data.frames - 1
+    data, settings = run.config.data, run.config.evaluate
+    count = latent_shape(run.config)[0]
     return SampleRequest(
-        mode=mode, latents=1 + actions // run.codec.frames, actions=actions, steps=steps
+        mode=mode,
+        latents=count,
+        actions=data.frames - 1,
+        steps=steps,
+        action_steps=settings.action_steps or None,
+        video_guidance=settings.video_guidance,
+        action_guidance=settings.action_guidance,
+        refine=refine,
     )
 
 

@@ -68,7 +68,8 @@ def check(run: Run) -> None:
     """Whether the run can act in the simulator as config.evaluate asks.
 
     Raises:
-      UserError: a setting is wrong, the run's robot is another one, or Meta-World is missing.
+      UserError: a setting is wrong, the run's robot is another one or has several cameras, or
+        Meta-World is missing.
     """
     config = run.config.evaluate
     for name in config.tasks:
@@ -79,6 +80,11 @@ def check(run: Run) -> None:
         raise UserError(
             f"config.evaluate.execute={config.execute}: this run's chunks hold {horizon} actions; "
             f"choose 1 to {horizon}"
+        )
+    if tuple(run.config.data.tiles) != (1, 1):
+        raise UserError(
+            f"config.data.tiles={tuple(run.config.data.tiles)}: this run's frames are tiled, the "
+            "simulator has one camera; add --config.evaluate.tasks='()' or train with one camera"
         )
     found = len(run.statistics["action"].mean)
     if found != ACTIONS:

@@ -11,10 +11,9 @@ their kernels. --check compares every tensor with the checksum that was taken at
 model has nothing to compare with.
 """
 
-import json
 import pathlib
 import sys
-from typing import Any, cast
+from typing import cast
 
 from flax import nnx
 from tqdm import tqdm
@@ -22,7 +21,7 @@ from tqdm import tqdm
 from vidact import command, store
 from vidact.errors import UserError
 from vidact.interop import keys, names
-from vidact.interop.import_weights import DESCRIPTION, checksum, whole_folder
+from vidact.interop.import_weights import checksum, whole_folder
 from vidact.interop.networks import KINDS
 from vidact.nn import flat, lora
 
@@ -40,7 +39,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--check", action="store_true", help="compare with the imported tensors")
     options = parser.parse_args(arguments)
     source = pathlib.Path(options.source)
-    imported = (source / DESCRIPTION).is_file()
+    imported = (source / store.DESCRIPTION).is_file()
     if options.check and not imported:
         raise UserError(f"{source}: was not imported, there is nothing to check; leave out --check")
     with whole_folder(options.to) as folder:
@@ -55,37 +54,20 @@ def main(arguments: list[str]) -> None:
     print(f"exported {count} tensors to {options.to}")
 
 
-def read_description(source: pathlib.Path) -> dict[str, Any]:
-    """What `network.json` says: network, sizes, tensors.
-
-    Raises:
-      UserError: it is missing or damaged.
-    """
-    path = source / DESCRIPTION
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run python -m vidact.interop.import_weights first")
-    try:
-        found = json.loads(path.read_text())
-        complete = found["network"] in KINDS and found["sizes"] is not None and found["tensors"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error}); import the weights again") from error
-    if not complete:
-        raise UserError(f"{path}: of another version of vidact; import the weights again")
-    return found
-
-
 def export_imported(source: pathlib.Path, folder: pathlib.Path) -> tuple[int, int]:
     """Writes an imported network; returns how many tensors equal the original, and their number.
 
     Raises:
       UserError: the folder is damaged.
     """
-    told = read_description(source)
+    told = store.read_description(source)
+    if told["network"] not in KINDS:
+        raise UserError(f"{source}: holds {told['network']!r}, which this vidact does not know")
     network = KINDS[told["network"]].build(told["sizes"])
     places = {place.name: place for place in network.places}
     equal, writer = 0, store.Writer(folder)
     with store.reader(source) as found:
-        names.check_names(found.shapes, network.shapes)
+        store.check_names(found.shapes, network.shapes)
         for name, entry in tqdm(told["tensors"].items(), desc="exporting", unit="tensor"):
             place = places[entry["as"]]
             index = ... if place.layer is None else place.layer

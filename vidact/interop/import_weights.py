@@ -29,7 +29,6 @@ from vidact.errors import UserError
 from vidact.interop import names
 from vidact.interop.networks import KINDS, Kind
 
-DESCRIPTION = "network.json"
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -65,7 +64,7 @@ def convert(found: store.Reader, path: pathlib.Path, kind: str, folder: pathlib.
     shapes = {name: found.shapes[copies[0]] for name, copies in named.items()}
     sizes = KINDS[kind].sizes(shapes, path if path.is_dir() else path.parent)
     network = KINDS[kind].build(sizes)
-    names.check_names(shapes, {place.name: place.shape for place in network.places})
+    store.check_names(shapes, {place.name: place.shape for place in network.places})
     copies = [copy for each in named.values() for copy in each]
     store.check_dtypes({copy: found.dtypes[copy] for copy in copies}, DTYPES)
     by_path: dict[str, list[names.Place]] = {}
@@ -81,7 +80,7 @@ def convert(found: store.Reader, path: pathlib.Path, kind: str, folder: pathlib.
         writer.add(jax_path, np.stack(arrays) if parts[0].layer is not None else arrays[0])
     writer.close()
     description = {"network": kind, "sizes": sizes, "tensors": tensors}
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+    (folder / store.DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
     return len(copies)
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from vidact.errors import UserError
+from vidact import store
+from vidact.store import Shape
 
-Shape = tuple[int, ...]
 _LAYER = "#"
 
 
@@ -91,33 +91,12 @@ def to_jax(
       UserError: a tensor is missing, unexpected or misshapen; all of them are named.
     """
     wanted = places(layout, shapes)
-    check_names({n: t.shape for n, t in tensors.items()}, {p.name: p.shape for p in wanted})
+    store.check_names({n: t.shape for n, t in tensors.items()}, {p.name: p.shape for p in wanted})
     parts: dict[str, list[np.ndarray]] = {}
     for place in wanted:
         parts.setdefault(place.path, []).append(place.to_jax(tensors[place.name]))
     layered = {place.path for place in wanted if place.layer is not None}
     return {path: np.stack(p) if path in layered else p[0] for path, p in parts.items()}
-
-
-def check_names(found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> None:
-    """Compares names and shapes.
-
-    Raises:
-      UserError: lists everything that is missing, unexpected or misshapen.
-    """
-    shapes = {n: (tuple(found[n]), tuple(expected[n])) for n in found.keys() & expected.keys()}
-    complaints = {
-        "missing": sorted(expected.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - expected.keys()),
-        "misshapen": [
-            f"{name} {has} instead of {wants}"
-            for name, (has, wants) in sorted(shapes.items())
-            if has != wants
-        ],
-    }
-    told = [f"{what}: {', '.join(names)}" for what, names in complaints.items() if names]
-    if told:
-        raise UserError(f"weights: {'; '.join(told)}; take a file of a model of these sizes")
 
 
 def _of(layout: Layout, path: str, shape: Shape) -> list[Place]:

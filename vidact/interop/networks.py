@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from vidact.encoders.text import clip, t5
+from vidact.encoders import frozen
 from vidact.encoders.text.sizes import CLIPSizes, T5Sizes
 from vidact.encoders.text.tokenizers import read_json
-from vidact.encoders.video import kl_vae, opensora_vae, temporal_vae
+from vidact.encoders.video import opensora_vae
 from vidact.errors import UserError
 from vidact.interop import keys, names, text_keys, vae_keys
 from vidact.interop.names import Layout, Shape
@@ -125,16 +125,6 @@ def stdit3_sizes(found: Shapes, _: pathlib.Path) -> Sizes:
     return sizes
 
 
-def _vae(sizes: Sizes) -> nnx.Module:
-    spatial, temporal = (_tuples(sizes[name]) for name in ("spatial", "temporal"))
-    config = opensora_vae.OpenSoraVAEConfig(
-        kl_vae.KLConfig(**spatial),
-        temporal_vae.TemporalConfig(**temporal),
-        multiple=sizes.get("multiple", opensora_vae.FULL.multiple),
-    )
-    return opensora_vae.OpenSoraVAE(config, rngs=nnx.Rngs(0))
-
-
 def _full_vae(*_) -> Sizes:
     """There is one OpenSora-VAE-v1.2."""
     full = opensora_vae.FULL
@@ -165,8 +155,8 @@ def _asdict(sizes) -> Sizes:
     return dataclasses.asdict(sizes)
 
 
-def _tuples(sizes: Sizes) -> Sizes:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}
+def _maker(kind: str) -> Callable[[Sizes], nnx.Module]:
+    return lambda sizes: frozen.make(kind, sizes)
 
 
 KINDS: dict[str, Kind] = {
@@ -175,21 +165,21 @@ KINDS: dict[str, Kind] = {
         lambda sizes: STDiT3(CoVARConfig(**sizes)),
         lambda sizes: keys.stdit3(sizes["patch"]),
     ),
-    "opensora-vae": Kind(_full_vae, _vae, lambda _: vae_keys.OPENSORA),
+    "opensora-vae": Kind(_full_vae, _maker("opensora-vae"), lambda _: vae_keys.OPENSORA),
     "sd-vae": Kind(
         lambda _, folder: kl_sizes(folder / "config.json"),
-        lambda sizes: kl_vae.AutoencoderKL(kl_vae.KLConfig(**_tuples(sizes)), rngs=nnx.Rngs(0)),
+        _maker("sd-vae"),
         lambda _: vae_keys.KL,
     ),
     "t5": Kind(
         lambda _, folder: _asdict(T5Sizes.from_json(folder / "config.json")),
-        lambda sizes: t5.T5Encoder(T5Sizes(**sizes), rngs=nnx.Rngs(0)),
+        _maker("t5"),
         lambda _: text_keys.T5,
         text_keys.t5_name,
     ),
     "clip": Kind(
         lambda _, folder: _asdict(CLIPSizes.from_json(folder / "config.json")),
-        lambda sizes: clip.CLIPText(CLIPSizes(**sizes), rngs=nnx.Rngs(0)),
+        _maker("clip"),
         lambda _: text_keys.CLIP,
         text_keys.clip_name,
     ),

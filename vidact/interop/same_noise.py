@@ -10,6 +10,7 @@ from flax import nnx
 
 from vidact import text
 from vidact.encoders import encode
+from vidact.encoders.video.codec import latent_shape
 from vidact.inputs import Chunk, SampleRequest
 from vidact.models import registry
 from vidact.nn import flat
@@ -37,11 +38,9 @@ def random_frames(run: runs.Run, count: int = SAMPLES) -> dict[str, np.ndarray]:
 
 def noise(run: runs.Run, count: int = SAMPLES) -> Chunk:
     """Gaussian noise, the same on every machine; float32."""
-    config, codec = run.config, run.codec
-    height, width = (side // codec.patch for side in config.data.resolution)
-    latents = 1 + (config.data.frames - 1) // codec.frames
+    config = run.config
     shapes = (
-        (count, latents, height, width, codec.channels),
+        (count, *latent_shape(config)),
         (count, config.data.frames - 1, config.model.action_dim),
     )
     rng = np.random.default_rng(0)

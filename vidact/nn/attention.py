@@ -15,11 +15,11 @@ Rotation = tuple[Float[Array, "n d"], Float[Array, "n d"]]
 def attend(
     q: Float[Array, "b n h d"],
     k: Float[Array, "b m h d"],
-    v: Float[Array, "b m h d"],
+    v: Float[Array, "b m h e"],
     key_mask: Bool[Array, "b m"] | None = None,
     bias: Float[Array, "#h n m"] | None = None,
     scale: float | None = None,
-) -> Float[Array, "b n h d"]:
+) -> Float[Array, "b n h e"]:
     """softmax(q k^T scale + bias) v, the softmax in float32: every attention passes here.
 
     Args:

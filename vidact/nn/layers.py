@@ -40,7 +40,9 @@ def grouped(stacked: nnx.Module, size: int) -> nnx.Module:
     return nnx.merge(graphdef, shaped)
 
 
-def scan(body: Callable, carry, layers, *, remat: str = "none", unroll: int = 1):
+def scan(
+    body: Callable, carry, layers, *, remat: str = "none", unroll: int = 1, collect: bool = False
+):
     """Runs `carry = body(carry, layer)` over stacked layers.
 
     Args:
@@ -49,11 +51,13 @@ def scan(body: Callable, carry, layers, *, remat: str = "none", unroll: int = 1)
       layers: a stacked module, or a tuple of them, whose arrays have the layer as first axis.
       remat: "none", "dots" (keep matmul results) or "full" (keep only the carry).
       unroll: layers per loop iteration.
+      collect: `body` returns (carry, more), and the result is (carry, more of all layers, stacked).
     """
     graphdef, state = nnx.split(layers)
 
     def step(carry, layer_state):
-        return body(carry, nnx.merge(graphdef, layer_state)), None
+        result = body(carry, nnx.merge(graphdef, layer_state))
+        return result if collect else (result, None)
 
     if remat == "full":
         step = jax.checkpoint(step, prevent_cse=False)
@@ -62,4 +66,5 @@ def scan(body: Callable, carry, layers, *, remat: str = "none", unroll: int = 1)
         step = jax.checkpoint(step, prevent_cse=False, policy=policy)
     elif remat != "none":
         raise ValueError(f"remat={remat!r}: choose none, dots or full")
-    return jax.lax.scan(step, carry, state, unroll=unroll)[0]
+    carry, more = jax.lax.scan(step, carry, state, unroll=unroll)
+    return (carry, more) if collect else carry

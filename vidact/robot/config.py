@@ -49,7 +49,7 @@ class RobotConfig:
       model: sizes of the model.
       fps: frames and actions a second.
       frames: T frames of a window; a chunk holds T - 1 actions.
-      resolution: height and width of the camera's picture in pixels.
+      resolution: height and width of the frame in pixels, all cameras' tiles together.
       normalisation: a method of `vidact.actions`, for actions and state.
       statistics: "action" and "state", in robot units.
       policy_steps: Euler steps with which the policy was evaluated.

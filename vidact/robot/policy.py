@@ -74,7 +74,9 @@ class Policy:
         """The actions from now on.
 
         Args:
-          image: RGB, 0 to 255, at the resolution of the training data; one, or a batch of B.
+          image: RGB, 0 to 255, at the resolution of the training data; one, or a batch of B. A
+            model of several cameras takes the tiled frame; `vidact.tiles.boxes` says where each
+            camera's picture lies in it.
           state: proprioception in robot units.
           instruction: one for all, or one for each of the batch.
           steps: Euler steps; by default as many as the evaluation takes.

@@ -8,7 +8,10 @@ from typing import Any
 import ml_collections
 import numpy as np
 
+from vidact import tiles
 from vidact.actions import METHODS, Statistics
+from vidact.encoders.text import reader
+from vidact.encoders.video import codec
 from vidact.errors import UserError
 from vidact.models.covar import action_decoder, bridge, text_encoder
 from vidact.nn import unet1d
@@ -23,13 +26,13 @@ BOUNDS = (
     (1, math.inf, "model.bridge_width model.bridge_heads model.bridge_every"),
     (1, math.inf, "model.refiner_width model.refiner_heads"),
     (1, math.inf, "model.mlp_ratio model.unroll"),
-    (1, math.inf, "model.text_width model.text_depth model.vocabulary model.max_words"),
+    (1, math.inf, "model.text_width model.vocabulary encoder.stride model.max_words"),
     (1, math.inf, "train.steps train.batch_size train.log_every train.evaluate_every"),
     (1, math.inf, "train.checkpoint_every train.keep"),
     (2, math.inf, "data.frames"),
     (0, math.inf, "data.held_out data.cache_mb optimizer.warmup optimizer.weight_decay"),
     (0, math.inf, "train.loss_weights.video train.loss_weights.action train.loss_weights.refiner"),
-    (0, math.inf, "model.latent_chunk model.refiner_depth model.lora_rank"),
+    (0, math.inf, "model.latent_chunk model.refiner_depth model.text_depth model.lora_rank"),
     (0, 1, "model.text_dropout model.mode_share model.policy_share train.ema optimizer.final"),
     (0, 2**32 - 1, "seed"),
 )
@@ -51,6 +54,9 @@ CHOICES = {
     "model.order": joint_time.ORDERS,
     "model.decoder": tuple(action_decoder.DECODERS),
     "data.normalisation": METHODS,
+    "encoder.kind": codec.KINDS,
+    "encoder.text": reader.KINDS,
+    "encoder.dtype": ("float32", "bfloat16"),
     "train.frozen_dtype": ("float32", "bfloat16"),
 }
 
@@ -64,13 +70,32 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
     _check_values(config)
     data, encoder, model = config.data, config.encoder, config.model
     for (left, a), (right, b) in (
-        (("model.latent_channels", model.latent_channels), ("encoder.channels", encoder.channels)),
-        (("model.latent_frames", model.latent_frames), ("encoder.frames", encoder.frames)),
-        (("model.vocabulary", model.vocabulary), ("data.vocabulary", data.vocabulary)),
-        (("model.max_words", model.max_words), ("data.max_words", data.max_words)),
+        (
+            ("model.latent_channels", model.latent_channels),
+            ("config.encoder.channels", encoder.channels),
+        ),
+        (("model.latent_frames", model.latent_frames), ("config.encoder.frames", encoder.frames)),
+        (("model.vocabulary", model.vocabulary), ("config.data.vocabulary", data.vocabulary)),
+        (("model.max_words", model.max_words), ("config.data.max_words", data.max_words)),
+        (("model.latent_chunk", model.latent_chunk), ("encoder's chunk", codec.chunk(encoder))),
     ):
         if a != b:
-            raise UserError(f"config.{left}={a}: differs from config.{right}={b}; make them equal")
+            raise UserError(f"config.{left}={a}: differs from {right}={b}; make them equal")
+    if encoder.kind == "linear":
+        _check_linear(data, encoder)
+    if (encoder.text == "words") != (model.text_depth > 0):
+        raise UserError(
+            f"config.model.text_depth={model.text_depth}: with config.encoder.text="
+            f"{encoder.text!r} it must be {'above 0' if encoder.text == 'words' else '0'}, since "
+            "words are embedded by the model and embeddings are not"
+        )
+    if config.data.coarse and not model.refiner_depth:
+        raise UserError("config.model.refiner_depth=0: config.data.coarse trains a refiner; set 4")
+    _check_widths(model)
+
+
+def _check_linear(data: ml_collections.ConfigDict, encoder: ml_collections.ConfigDict) -> None:
+    """What the linear codec asks of the windows."""
     if (data.frames - 1) % encoder.frames:
         raise UserError(
             f"config.data.frames={data.frames}: must be 1 + a multiple of "
@@ -83,12 +108,12 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
             f"config.data.resolution={tuple(data.resolution)}: must be two multiples of "
             f"config.encoder.patch={encoder.patch}"
         )
+    tiles.check((data.image_key, *data.further_image_keys), data.resolution, data.tiles)
     if encoder.channels > 3 * encoder.patch**2:
         raise UserError(
             f"config.encoder.channels={encoder.channels}: a patch has {3 * encoder.patch**2} "
             "values; choose fewer channels or a larger config.encoder.patch"
         )
-    _check_widths(model)
 
 
 def _check_values(config: ml_collections.ConfigDict) -> None:

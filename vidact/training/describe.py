@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 
 from vidact.batch import Batch
+from vidact.encoders.video.codec import latent_shape
 from vidact.encoders.video.linear import LinearCodec
 from vidact.models import registry
 from vidact.nn import flat, lora
@@ -20,6 +21,8 @@ from vidact.training.optimizer import make_optimizer
 # A6000: 155), A100 80 GB. Half of it is assumed to be reached.
 GPUS = {"24 GB (RTX 4090)": (24, 165), "48 GB (RTX A6000)": (48, 155), "80 GB (A100)": (80, 312)}
 UTILISATION = 0.5
+
+PARTS = ("video", "action", "bridge", "decoder", "refiner")  # in this order, then others
 BYTES_PER_TRAINABLE = 4 * 5  # parameter, gradient, average and AdamW's two moments, in float32
 
 
@@ -27,8 +30,8 @@ def describe(config: ml_collections.ConfigDict) -> None:
     """Prints the model's parts and what a training step of this configuration costs.
 
     Memory is exact for the state; for activations it is the compiled program's temporary buffer
-    on this machine. The time here is measured where the step fits into memory; the GPUs' is FLOPs
-    over half of their peak.
+    on this machine, if the state fits into it. The time here is measured where the step fits into
+    memory; the GPUs' is FLOPs over half of their peak.
 
     Raises:
       UserError: the configuration's sizes do not fit each other.
@@ -39,14 +42,19 @@ def describe(config: ml_collections.ConfigDict) -> None:
     print(parameter_line(plan.shapes))
     state_bytes = training_bytes(config, plan)
     mesh = sharding.make_mesh(config.mesh)
+    room = psutil.virtual_memory().available / 1e9
+    work = flops(config, mesh)
+    if state_bytes / 1e9 > room:  # compiling takes minutes then, and activations come on top
+        print(f"state GB: {state_bytes / 1e9:.2f}")
+        print(f"TFLOP per step: {work / 1e12:.3f}")
+        print(f"this machine: does not fit, {state_bytes / 1e9:.1f} of {room:.1f} GB free")
+        return
     lowered, example = _lower(config, plan, mesh)
     program = lowered.compile()
     temporary = program.memory_analysis().temp_size_in_bytes
     need = (state_bytes + temporary) / 1e9
     print(f"state GB: {state_bytes / 1e9:.2f} activations GB: {temporary / 1e9:.2f}")
-    work = flops(config, mesh)
     print(f"TFLOP per step: {work / 1e12:.3f}")
-    room = psutil.virtual_memory().available / 1e9
     if need > room:
         print(f"this machine: does not fit, {need:.1f} of {room:.1f} GB free")
     else:
@@ -67,12 +75,12 @@ def parameter_line(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> str:
     The null text is left out: it is a buffer in STDiT3 too, whose published count this keeps.
     `vidact.nn.lora`'s factors, where there are any, are a part of their own: `lora: ...`.
     """
-    parts: Counter[str] = Counter()
+    parts = Counter(dict.fromkeys(PARTS, 0))
     for path, value in shapes.items():
         if path == "y_embedding":
             continue
         parts[_part(path)] += int(np.prod(value.shape))
-    listed = " ".join(f"{name}: {count}" for name, count in parts.items())
+    listed = " ".join(f"{name}: {count}" for name, count in parts.items() if count)
     return f"parameters total: {sum(parts.values())} {listed}"
 
 
@@ -135,25 +143,48 @@ def _time(program: jax.stages.Compiled, example: Callable[[], tuple]) -> float:
 
 
 def example_batch(config: ml_collections.ConfigDict) -> Batch:
-    """A batch of the configuration's shapes, filled with zeros."""
+    """A batch of the configuration's shapes, filled with zeros; latents where they are stored."""
     data, model, b = config.data, config.model, config.train.batch_size
-    count = data.frames - 1
+    count, words = data.frames - 1, (b, data.max_words)
+    stored: dict[str, np.ndarray] = {}
+    if from_stored(config):
+        shape = latent_shape(config)
+        stored = dict(
+            latents=np.zeros((b, *shape), np.float32),
+            condition=np.zeros((b, 1, *shape[1:]), np.float32),
+            latent_mask=np.ones((b, shape[0]), bool),
+        )
+    if config.data.coarse:
+        stored["coarse"] = np.zeros((b, count, model.action_dim), np.float32)
+    embedded = config.encoder.text != "words"
     return Batch(
-        video=np.zeros((b, data.frames, *data.resolution, 3), np.uint8),
+        video=None
+        if "latents" in stored
+        else np.zeros((b, data.frames, *data.resolution, 3), np.uint8),
         actions=np.zeros((b, count, model.action_dim), np.float32),
         action_mask=np.ones((b, count, model.action_dim), bool),
         frame_mask=np.ones((b, data.frames), bool),
         state=np.zeros((b, model.state_dim), np.float32),
-        text=np.ones((b, data.max_words), np.int32),
-        text_mask=np.ones((b, data.max_words), bool),
+        text=np.zeros((*words, model.text_width), np.float32)
+        if embedded
+        else np.ones(words, np.int32),
+        text_mask=np.ones(words, bool),
         fps=np.full((b,), data.fps, np.float32),
         embodiment_id=np.zeros((b,), np.int32),
         dataset_id=np.zeros((b,), np.int32),
+        **stored,
     )
 
 
-def example_codec(config: ml_collections.ConfigDict) -> LinearCodec:
-    """An unfitted codec of the configuration's shapes."""
+def from_stored(config: ml_collections.ConfigDict) -> bool:
+    """Whether steps are counted from stored latents: the default with a published codec."""
+    return bool(config.data.encoded) or config.encoder.kind != "linear"
+
+
+def example_codec(config: ml_collections.ConfigDict) -> LinearCodec | None:
+    """An unfitted codec of the configuration's shapes; None where latents are stored."""
+    if from_stored(config):
+        return None
     size, encoder = config.encoder.patch**2 * 3, config.encoder
     return LinearCodec(
         mean=np.zeros((*config.data.resolution, 3), np.float32),

@@ -18,12 +18,15 @@ import numpy as np
 from tqdm import tqdm
 
 import vidact
-from data_pipelines import pipeline
+from data_pipelines import encoded, pipeline
+from data_pipelines.sidecars import Sidecar
 from data_pipelines.sources.cache import CachedSource
 from vidact import actions
 from vidact.actions import Statistics
 from vidact.batch import Batch
+from vidact.encoders.text import reader
 from vidact.encoders.video import linear
+from vidact.encoders.video.codec import VideoCodec, open_codec
 from vidact.errors import UserError
 from vidact.models import registry
 from vidact.nn import flat
@@ -33,11 +36,27 @@ from vidact.training.optimizer import check_scales, make_optimizer
 EVALUATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What a new run starts from instead of random parameters.
+
+    Attributes:
+      parameters: from random parameters to those that replace them; need not return all.
+      codec: the fitted codec that they were trained with, or None.
+      statistics: by the data set's fingerprint, those that they were trained with.
+    """
+
+    parameters: Callable[[state.Parameters], state.Parameters]
+    codec: linear.LinearCodec | None = None
+    statistics: Mapping[str, Mapping[str, Statistics]] = dataclasses.field(default_factory=dict)
+
+
 @dataclasses.dataclass
 class Trainer:
     """What a run consists of, ready to step.
 
     Attributes:
+      codec: None where latents are stored.
       data_sets: names for the log, by the batches' dataset_id.
     """
 
@@ -45,7 +64,7 @@ class Trainer:
     workdir: pathlib.Path
     train: pipeline.WindowDataset
     held_out: pipeline.WindowDataset | None
-    codec: linear.LinearCodec
+    codec: VideoCodec | None
     mesh: jax.sharding.Mesh
     blueprint: flat.Blueprint
     state: state.TrainState
@@ -57,15 +76,14 @@ class Trainer:
 def run(
     config: ml_collections.ConfigDict,
     workdir: str | pathlib.Path,
-    initial: Callable[[state.Parameters], state.Parameters] | None = None,
+    start: Start | None = None,
 ) -> None:
     """Trains to config.train.steps, continuing from the newest checkpoint in `workdir`.
 
     Args:
       config: the experiment.
       workdir: made if it is not there.
-      initial: from a new run's random parameters to those that it starts from instead, for example
-        pretrained ones; need not return all.
+      start: what a new run starts from, for example pretrained weights.
 
     Raises:
       UserError: the data cannot be read, the work directory belongs to another configuration, or
@@ -74,7 +92,7 @@ def run(
     workdir = pathlib.Path(workdir).absolute()
     checks.check_sizes(config)
     check_workdir(config, workdir)
-    trainer = prepare(config, workdir, initial)
+    trainer = prepare(config, workdir, start)
     with checkpoints.open_manager(
         workdir, keep=config.train.keep, every=config.train.checkpoint_every
     ) as manager:
@@ -107,7 +125,7 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
 def prepare(
     config: ml_collections.ConfigDict,
     workdir: pathlib.Path,
-    initial: Callable[[state.Parameters], state.Parameters] | None = None,
+    start: Start | None = None,
 ) -> Trainer:
     """Opens the data, builds a sharded state, and fits the codec, or reads it where a run goes on.
 
@@ -125,19 +143,23 @@ def prepare(
     resuming = runs.has_checkpoint(workdir)
     if resuming:
         runs.check_data_set(workdir, source.name, source.fingerprint)
-    known = actions.load_statistics(workdir / runs.STATISTICS) if resuming else None
+        runs.check_encoders(workdir, config)
+    start = Start(parameters=lambda _: {}) if start is None else start
+    known = start.statistics.get(source.fingerprint)
+    if resuming:
+        known = actions.load_statistics(workdir / runs.STATISTICS)
     train, held_out = open_data(config, source, known)
     checks.check_data(config, source.name, train.statistics)
     create, layout = state_maker(make, plan, config, optimizer, mesh)
     fresh = create()
-    if resuming:
-        codec = linear.load(workdir / runs.CODEC)
-    else:
-        if initial is not None:
-            found = initial({**fresh.params, **fresh.frozen})
-            fresh = state.with_parameters(fresh, found)
-        codec = fit_codec(config.encoder, train)
-        runs.write_assets(workdir, codec, train.statistics, source.fingerprint)
+    stored = encoded.read(config.data.encoded) if config.data.encoded else None
+    if not resuming:
+        found = start.parameters({**fresh.params, **fresh.frozen})
+        fresh = state.with_parameters(fresh, found)
+        fitted = first_codec(config, train, start.codec, stored)
+        identities = (stored.identities if stored else {}) | runs.encoders_of(config)
+        runs.write_assets(workdir, fitted, train.statistics, source.fingerprint, identities)
+    codec = None if stored else open_codec(config, workdir / runs.CODEC)
     data_sets = (short_name(source.name),)
     update = step.make_step(
         plan,
@@ -173,9 +195,22 @@ def open_data(
     source: CachedSource,
     statistics: Mapping[str, Statistics] | None = None,
 ) -> tuple[pipeline.WindowDataset, pipeline.WindowDataset | None]:
-    """Training windows and, where episodes are held out, theirs; `statistics` if known already."""
+    """Training windows and, where episodes are held out, theirs; `statistics` if known already.
+
+    Raises:
+      UserError: stored latents or coarse actions are missing or were made from something else.
+    """
+    sidecars, known = [], None
+    if config.data.encoded:
+        stored = encoded.read(config.data.encoded)
+        encoded.check(stored, config, source.fingerprint)
+        sidecars, known = [encoded.latents(stored)], encoded.texts(stored)
+    if config.data.coarse:
+        sidecars.append(Sidecar([pathlib.Path(config.data.coarse)]))
     args = dict(
         seed=config.seed,
+        read_text=reader.open_reader(config, known),
+        sidecars=sidecars,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         source=source,
@@ -190,12 +225,26 @@ def open_data(
     return train, held_out
 
 
+def first_codec(
+    config: ml_collections.ConfigDict,
+    train: pipeline.WindowDataset,
+    given: linear.LinearCodec | None,
+    stored: encoded.Encoded | None,
+) -> linear.LinearCodec | None:
+    """The fitted codec of a new run: that of its stored latents, a given one, or a fresh one."""
+    if config.encoder.kind != "linear":
+        return None
+    if stored is not None:
+        return linear.load(stored.codec)
+    return given or fit_codec(config.encoder, train)
+
+
 def fit_codec(
     config: ml_collections.ConfigDict, train: pipeline.WindowDataset
 ) -> linear.LinearCodec:
     """Fits the linear codec to evenly spaced training windows and prints what it costs."""
     count = min(config.clips, len(train))
-    clips = train.load(np.linspace(0, len(train) - 1, count).astype(np.int64)).video
+    clips = train.load(np.linspace(0, len(train) - 1, count).astype(np.int64)).pixels
     codec = linear.fit(clips, patch=config.patch, frames=config.frames, channels=config.channels)
     restored = np.asarray(linear.to_uint8(codec.decode(codec.encode(clips[:64]))))
     error = np.square(restored.astype(np.float32) - clips[:64]).mean()

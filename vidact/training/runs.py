@@ -1,16 +1,22 @@
 """A work directory: what training writes there and every other command reads."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import ml_collections
 
+from data_pipelines import encoded
 from vidact import actions
+from vidact.encoders import frozen
+from vidact.encoders.text import reader
 from vidact.encoders.video import linear
+from vidact.encoders.video.codec import VideoCodec, open_codec
 from vidact.errors import UserError
 from vidact.models import registry
 from vidact.models.protocol import VideoActionModel
@@ -21,13 +27,15 @@ CONFIG = "config.json"
 CODEC = "assets/video_codec.safetensors"
 STATISTICS = "assets/statistics.json"
 FINGERPRINT = "assets/data_set.json"
+ENCODERS = "assets/encoders.json"
 SECTIONS = ("seed", "mesh", "data", "encoder", "model", "optimizer", "train", "evaluate")
 # What may change when a run is continued. More steps stretch a cosine schedule.
 FREE_SECTIONS = ("evaluate", "demos")
 FREE_KEYS = (
     ("train", ("steps", "log_every", "checkpoint_every", "evaluate_every", "keep", "trace")),
     ("optimizer", ("learning_rate",)),
-    ("data", ("root", "threads", "cache_mb")),
+    ("data", ("root", "encoded", "coarse", "threads", "cache_mb")),
+    ("encoder", ("weights", "text_weights", "tokenizer")),
 )
 
 
@@ -40,7 +48,6 @@ class Run:
       step: the checkpoint's step.
       config: the configuration that it was trained with.
       model: with the inference (averaged) weights.
-      codec: video codec.
       statistics: 'action' and 'state', for normalising.
     """
 
@@ -48,8 +55,29 @@ class Run:
     step: int
     config: ml_collections.ConfigDict
     model: VideoActionModel
-    codec: linear.LinearCodec
     statistics: dict[str, actions.Statistics]
+
+    @functools.cached_property
+    def codec(self) -> VideoCodec:
+        """The video codec, read when it is first needed.
+
+        Raises:
+          UserError: its weights are missing, or not those that the run was trained with.
+        """
+        check_encoders(self.workdir, self.config)
+        return open_codec(self.config, self.workdir / CODEC)
+
+    @functools.cached_property
+    def read_text(self) -> reader.Reader:
+        """From instructions to what the model reads; stored embeddings are read now.
+
+        Raises:
+          UserError: they cannot be read, or are not those that the run was trained with.
+        """
+        check_encoders(self.workdir, self.config)
+        folder = self.config.data.encoded
+        known = encoded.texts(encoded.read(folder)) if folder else None
+        return reader.open_reader(self.config, known)
 
 
 def read_config(workdir: str | pathlib.Path) -> ml_collections.ConfigDict:
@@ -99,7 +127,6 @@ def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
         step=step,
         config=config,
         model=plan.assemble(params),
-        codec=linear.load(workdir / CODEC),
         statistics=actions.load_statistics(workdir / STATISTICS),
     )
 
@@ -110,11 +137,28 @@ def has_checkpoint(workdir: pathlib.Path) -> bool:
     return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
 
 
-def write_assets(workdir: pathlib.Path, codec, statistics, fingerprint: str) -> None:
-    """Writes what belongs to the weights and never changes, each whole or not at all."""
+def write_assets(
+    workdir: pathlib.Path,
+    codec: VideoCodec | None,
+    statistics: Mapping[str, actions.Statistics],
+    fingerprint: str,
+    encoders: Mapping[str, str],
+) -> None:
+    """Writes what belongs to the weights and never changes, each whole or not at all.
+
+    Args:
+      workdir: made if it is not there.
+      codec: written if it was fitted to the data; one with published weights is only named.
+      statistics: 'action' and 'state'.
+      fingerprint: of the data set.
+      encoders: of `encoders_of`.
+    """
     (workdir / "assets").mkdir(parents=True, exist_ok=True)
     _atomic(workdir / STATISTICS, lambda p: actions.save_statistics(p, statistics))
-    _atomic(workdir / CODEC, lambda p: linear.save(codec, p))
+    if isinstance(codec, linear.LinearCodec):
+        fitted = codec
+        _atomic(workdir / CODEC, lambda p: linear.save(fitted, p))
+    _atomic(workdir / ENCODERS, lambda p: p.write_text(json.dumps(dict(encoders))))
     _atomic(workdir / FINGERPRINT, lambda p: p.write_text(json.dumps({"sha256": fingerprint})))
 
 
@@ -122,6 +166,37 @@ def write_config(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> No
     """Writes config.json, whole or not at all."""
     text = json.dumps(config.to_dict(), indent=2) + "\n"
     _atomic(workdir / CONFIG, lambda p: p.write_text(text))
+
+
+def encoders_of(config: ml_collections.ConfigDict) -> dict[str, str]:
+    """Identities of the frozen networks that a configuration names: "video" and "text".
+
+    Networks without published weights, and those whose folder is not given, have none.
+    """
+    encoder = config.encoder
+    given = {"video": encoder.weights, "text": encoder.text_weights}
+    named = {"video": encoder.kind != "linear", "text": encoder.text != "words"}
+    return {k: frozen.identity(v) for k, v in given.items() if v and named[k]}
+
+
+def check_encoders(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+    """Refuses frozen networks with other weights than those that a run was trained with.
+
+    Raises:
+      UserError: names the network.
+    """
+    try:
+        known = json.loads((workdir / ENCODERS).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{workdir / ENCODERS}: {error!r}; restore it or train again") from error
+    keys = {"video": "weights", "text": "text_weights"}
+    for name, found in encoders_of(config).items():
+        if known.get(name, found) != found:
+            key = keys[name]
+            raise UserError(
+                f"config.encoder.{key}={config.encoder[key]}: not the weights that {workdir} was "
+                "trained with; give their folder"
+            )
 
 
 def check_data_set(workdir: pathlib.Path, name: str, fingerprint: str) -> None:

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from vidact.encoders.encode import encode
-from vidact.encoders.video.linear import LinearCodec
+from vidact.encoders.video.codec import VideoCodec
 from vidact.models.protocol import Losses, ModalityLoss
 from vidact.nn.flat import Blueprint, Parameters
 from vidact.training.state import TrainState, inference_parameters
@@ -96,7 +96,7 @@ def make_step(
     weights: Mapping[str, float],
     ema_decay: float,
     data_sets: int = 1,
-) -> Callable[[TrainState, Mapping[str, Array], LinearCodec], tuple[TrainState, Metrics]]:
+) -> Callable[[TrainState, Mapping[str, Array], VideoCodec | None], tuple[TrainState, Metrics]]:
     """The function that the trainer jits; its randomness is folded from (seed, step).
 
     Args:
@@ -107,9 +107,9 @@ def make_step(
       data_sets: how many the batches are mixed from; the metrics tell several apart.
     """
 
-    def step(state: TrainState, batch: Mapping[str, Array], codec: LinearCodec):
+    def step(state: TrainState, batch: Mapping[str, Array], codec: VideoCodec | None):
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        inputs = encode(codec, batch)
+        inputs = encode(codec, batch, jax.random.fold_in(key, 1))
         (loss, metrics), grads = gradients(
             blueprint, state.params, state.frozen, inputs, key, weights, data_sets
         )
@@ -135,7 +135,7 @@ def make_evaluation(blueprint: Blueprint) -> Callable:
     def evaluate(
         state: TrainState,
         batch,
-        codec: LinearCodec,
+        codec: VideoCodec | None,
         t: Float[Array, "b 2"],
         seed: Int[Array, ""] | int,
     ):

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8
 
+from vidact import latents
 from vidact.errors import UserError
 
 AnyArray = Array | np.ndarray
@@ -55,8 +56,18 @@ class LinearCodec:
         """Latent channels."""
         return self.first_basis.shape[1]
 
-    def encode(self, video: UInt8[AnyArray, "b t h w 3"]) -> Float[Array, "b n i j c"]:
-        """Latents of a clip of 1 + k * frames pixel frames: [B, 1 + k, H/p, W/p, c]."""
+    def spans(self, frames: int) -> Int[np.ndarray, "n 2"]:
+        """The first and the last frame that each latent covers."""
+        return latents.spans(frames, self.frames)
+
+    def encode(
+        self, video: UInt8[AnyArray, "b t h w 3"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, "b n i j c"]:
+        """Latents of a clip of 1 + k * frames pixel frames: [B, 1 + k, H/p, W/p, c].
+
+        There is nothing to draw: `key` is not used.
+        """
+        del key
         pixels = jnp.asarray(video, jnp.float32) / 127.5 - 1.0 - self.mean
         first = self._patches(pixels[:, :1]) @ self.first_basis / self.first_scale
         if video.shape[1] == 1:

@@ -79,17 +79,33 @@ class Bridge(nnx.Module):
           key_mask: [B, T * S + M], False = padding.
           bias: of `visibility_bias`, added to the logits.
         """
-        flat = video.reshape(video.shape[0], -1, video.shape[-1])
-        sides = (
-            self.video.project(flat, rotations[0]),
-            self.action.project(action[:, :, 0], rotations[1]),
-        )
+        sides = self._sides(video, action, rotations)
         if self.kind == "cross_attention":
             seen = _cross(*sides, key_mask, bias)
         else:
             seen = _joint(*sides, key_mask, bias)
         video = video + self.video.proj(seen[0]).reshape(video.shape)
         return video, action + self.action.proj(seen[1])[:, :, None]
+
+    def mass(self, video, action, rotations, key_mask, bias=None) -> Float[Array, "b 2 2"]:
+        """See `CoVAR.return_attention`; the arguments are those of a call."""
+        sides = self._sides(video, action, rotations)
+        if self.kind == "cross_attention":
+            # Each sees the other alone, or nothing where that is hidden.
+            left, right = ((q, k, jnp.ones_like(v[..., :1])) for q, k, v in sides)
+            seen = _cross(left, right, key_mask, bias)
+            count = seen[0].shape[1]
+            there = [_mean(seen[0].mean(-1), key_mask[:, :count])]
+            there.append(_mean(seen[1].mean(-1), key_mask[:, count:]))
+            return jnp.stack(there, axis=1)[:, :, None] * (1 - jnp.eye(2))
+        return _mass(*sides, key_mask, bias)
+
+    def _sides(self, video, action, rotations) -> tuple[tuple, tuple]:
+        flat = video.reshape(video.shape[0], -1, video.shape[-1])
+        return (
+            self.video.project(flat, rotations[0]),
+            self.action.project(action[:, :, 0], rotations[1]),
+        )
 
 
 class SharedBridge(nnx.Module):
@@ -114,14 +130,20 @@ class SharedBridge(nnx.Module):
         bias: Float[Array, "1 n n"] | None = None,
     ) -> tuple[Float[Array, "b t s c"], Float[Array, "b m 1 d"]]:
         """As `Bridge`."""
+        seen = _joint(*self._sides(video, action, rotations), key_mask, bias)
+        video = video + self.video_out(seen[0]).reshape(video.shape)
+        return video, action + self.action_out(seen[1])[:, :, None]
+
+    def mass(self, video, action, rotations, key_mask, bias=None) -> Float[Array, "b 2 2"]:
+        """As `Bridge.mass`."""
+        return _mass(*self._sides(video, action, rotations), key_mask, bias)
+
+    def _sides(self, video, action, rotations) -> tuple[tuple, tuple]:
         flat = layer_norm(video.reshape(video.shape[0], -1, video.shape[-1]))
-        sides = (
+        return (
             self.shared.project(self.video_in(flat), rotations[0]),
             self.shared.project(self.action_in(layer_norm(action[:, :, 0])), rotations[1]),
         )
-        seen = _joint(*sides, key_mask, bias)
-        video = video + self.video_out(seen[0]).reshape(video.shape)
-        return video, action + self.action_out(seen[1])[:, :, None]
 
 
 class NoBridge(nnx.Module):
@@ -129,6 +151,10 @@ class NoBridge(nnx.Module):
 
     def __call__(self, video, action, *_):
         return video, action
+
+    def mass(self, video, *_) -> Float[Array, "b 2 2"]:
+        """Nothing is seen across: all zeros."""
+        return jnp.zeros((video.shape[0], 2, 2))
 
 
 def make(config: CoVARConfig, rngs: nnx.Rngs) -> nnx.Module:
@@ -160,6 +186,25 @@ def _joint(video, action, key_mask, bias):
     seen = seen.reshape(*seen.shape[:2], -1)
     count = video[0].shape[1]
     return seen[:, :count], seen[:, count:]
+
+
+def _mass(video, action, key_mask, bias) -> Float[Array, "b 2 2"]:
+    """Mean attention of each modality's real queries to each modality's keys."""
+    q, k, _ = (jnp.concatenate(pair, axis=1) for pair in zip(video, action, strict=True))
+    count = video[0].shape[1]
+    # The values are the modality of each key, so that what is attended to is the mass itself.
+    kinds = jnp.eye(2)[(jnp.arange(q.shape[1]) >= count).astype(jnp.int32)]
+    kinds = jnp.broadcast_to(kinds[None, :, None], (*q.shape[:3], 2))
+    seen = attend(q, k, kinds, key_mask, bias).mean(2)
+    parts = (slice(0, count), slice(count, None))
+    rows = [[_mean(seen[:, part, kind], key_mask[:, part]) for kind in (0, 1)] for part in parts]
+    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=1)
+
+
+def _mean(values: Float[Array, "b n"], mask: Bool[Array, "b n"]) -> Float[Array, " b"]:
+    """Mean over what the mask keeps; 0 where that is nothing."""
+    kept = mask.astype(jnp.float32)
+    return (values * kept).sum(1) / jnp.maximum(kept.sum(1), 1)
 
 
 def _cross(video, action, key_mask, bias):

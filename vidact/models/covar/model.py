@@ -45,18 +45,42 @@ class CoVAR(JointFlow):
         latent_mask: Bool[Array, "b n"],
         action_mask: Bool[Array, "b m"],
     ) -> tuple[Float[Array, "b n h w c"], Float[Array, "b m a"]]:
-        """The model itself: velocities of both modalities, each token at its own time.
+        """The model itself; see `JointFlow.velocities`."""
+        given = (latents, actions, t_video, t_action, observation, text, latent_mask, action_mask)
+        return self._forward(*given)[0]
 
-        Args:
-          latents: noisy latents, the clean condition first.
-          actions: noisy normalised actions.
-          t_video: per latent frame, 0 where it is clean.
-          t_action: per action.
-          observation: state, text mask and fps are read.
-          text: from `encode_text`.
-          latent_mask: False = padding, never attended to.
-          action_mask: False = padding, never attended to.
+    def return_attention(
+        self,
+        latents: Float[Array, "b n h w c"],
+        actions: Float[Array, "b m a"],
+        t_video: Float[Array, "b n"],
+        t_action: Float[Array, "b m"],
+        observation: Observation,
+        text: Float[Array, "b l d"],
+        latent_mask: Bool[Array, "b n"],
+        action_mask: Bool[Array, "b m"],
+    ) -> Float[Array, "k b 2 2"]:
+        """The attention mass between modalities in each of the K bridges, for looking at a model.
+
+        Entry [k, b, i, j] is what the queries of modality i (0 = video, 1 = state and actions) give
+        to the keys of modality j, averaged over heads and real queries; rows sum to 1. Arguments
+        are those of `velocities`. There is nothing to see without a bridge.
         """
+        given = (latents, actions, t_video, t_action, observation, text, latent_mask, action_mask)
+        return self._forward(*given, collect=True)[1]
+
+    def _forward(
+        self,
+        latents: Float[Array, "b n h w c"],
+        actions: Float[Array, "b m a"],
+        t_video: Float[Array, "b n"],
+        t_action: Float[Array, "b m"],
+        observation: Observation,
+        text: Float[Array, "b l d"],
+        latent_mask: Bool[Array, "b n"],
+        action_mask: Bool[Array, "b m"],
+        collect: bool = False,
+    ):
         config, text_mask = self.config, observation.text_mask
         b, n = t_video.shape
         x, y = self.video.embed(latents), self.video.y_proj(text)
@@ -84,13 +108,16 @@ class CoVAR(JointFlow):
                 x, a = streams(carry, some)
             else:
                 x, a = layers.scan(streams, carry, tuple(some), unroll=config.bridge_every)
-            return link(x, a, turn_bridge, seen, across)
+            args = (x, a, turn_bridge, seen, across)
+            return (link(*args), link.mass(*args)) if collect else link(*args)
 
         own: tuple[nnx.Module, ...]
         own = (self.video.spatial_blocks, self.video.temporal_blocks, self.action.blocks)
         if config.bridge_every > 1:
             own = tuple(layers.grouped(stack, config.bridge_every) for stack in own)
         stacks = (*own, self.bridges)
-        x, a = layers.scan(body, (x, a), stacks, remat=config.remat, unroll=config.unroll)
+        how = dict(remat=config.remat, unroll=config.unroll)
+        result = layers.scan(body, (x, a), stacks, collect=collect, **how)
+        (x, a), masses = result if collect else (result, None)
         v_video = self.video.head(x, video_time, latents.shape)
-        return v_video, self.action.decode(a, action_time, action_mask)
+        return (v_video, self.action.decode(a, action_time, action_mask)), masses

@@ -1,0 +1,150 @@
+"""`vidact.encode`: what is stored trains as pixels do, survives a kill, and fits its data."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from data_pipelines import encoded, pipeline
+from tests import tiny
+from vidact import encode, evaluate, store, train
+from vidact.encoders import frozen
+from vidact.errors import UserError
+from vidact.nn import flat
+from vidact.training import runs
+
+TOKENIZER = pathlib.Path(__file__).parent / "goldens/videovla/tokenizer"
+VAE = {
+    "spatial": dict(channels=[8, 8, 8, 8], layers=1, groups=4, latent_channels=4),
+    "temporal": dict(filters=8, res_blocks=1, groups=4),
+}
+T5 = dict(vocabulary=60, width=24, head_width=8, hidden=32, depth=1, heads=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny.write_data(tmp_path_factory.mktemp("data"), episodes=5, steps=8)
+
+
+def imported(folder: pathlib.Path, kind: str, sizes: dict) -> pathlib.Path:
+    """A folder as import_weights writes it, of a small random network."""
+    folder.mkdir()
+    make = jax.jit(lambda: nnx.state(frozen.make(kind, sizes)))
+    arrays = {
+        path: np.asarray(v) for path, v in flat.parameters(_with_state(kind, sizes, make)).items()
+    }
+    writer = store.Writer(folder)
+    for path, array in arrays.items():
+        writer.add(path, array)
+    writer.close()
+    told = {"network": kind, "sizes": sizes, "tensors": {"a": "b"}}
+    (folder / store.DESCRIPTION).write_text(json.dumps(told))
+    return folder
+
+
+def _with_state(kind, sizes, make):
+    return nnx.merge(nnx.split(nnx.eval_shape(lambda: frozen.make(kind, sizes)))[0], make())
+
+
+def encode_command(data, out, *more, **changes):
+    line = tiny.train_command(data, pathlib.Path("none"), **changes)[3:]
+    line = [word for word in line if not word.startswith("--workdir")]
+    encode.main([*line, f"--out={out}", *more])
+
+
+def losses(workdir):
+    lines = (workdir / "trace.jsonl").read_text().splitlines()
+    return [float.fromhex(json.loads(line)["loss"]) for line in lines]
+
+
+def run(data, workdir, **changes):
+    train.main(tiny.train_command(data, workdir, train__steps=3, train__trace=True, **changes)[3:])
+
+
+def test_training_from_stored_latents_is_training_from_pixels(data, tmp_path):
+    encode_command(data, tmp_path / "stored", "--dtype=float32", "--per-file=10", "--batch=4")
+    found = encoded.read(tmp_path / "stored")
+    assert found.told["windows"] == 5 * 7 and found.told["files"] == 4
+    run(data, tmp_path / "pixels")
+    run(data, tmp_path / "latents", data__encoded=str(tmp_path / "stored"))
+    np.testing.assert_allclose(losses(tmp_path / "latents"), losses(tmp_path / "pixels"), rtol=1e-5)
+    # The run keeps the codec, so that it samples without the folder.
+    one, other = (runs.load(tmp_path / name).codec for name in ("pixels", "latents"))
+    np.testing.assert_array_equal(one.later_basis, other.later_basis)
+
+
+def test_a_killed_encoding_goes_on_and_an_unfinished_one_is_refused(data, tmp_path):
+    out = tmp_path / "stored"
+    encode_command(data, out, "--per-file=10")
+    files = encoded.files(encoded.read(out))
+    before = {path: path.read_bytes() for path in files}
+    files[1].unlink()
+    with pytest.raises(UserError, match="1 of 4 files are not written yet"):
+        run(data, tmp_path / "run", data__encoded=str(out))
+    kept = files[0].stat().st_mtime_ns
+    encode_command(data, out, "--per-file=10")
+    assert files[0].stat().st_mtime_ns == kept
+    assert {path: path.read_bytes() for path in files} == before
+
+
+def test_other_settings_and_other_data_are_refused(data, tmp_path):
+    out = tmp_path / "stored"
+    encode_command(data, out)
+    for changes, told in (
+        ({"data__held_out": 0.4, "encoder__clips": 16}, r"config\.encoder\.clips=32, now 16"),
+        ({"data__root": str(tiny.write_data(tmp_path / "b", episodes=6))}, "another data set"),
+    ):
+        root = changes.pop("data__root", str(data))
+        with pytest.raises(UserError, match=told):
+            run(root, tmp_path / "run", data__encoded=str(out), **changes)
+    with pytest.raises(UserError, match=r"was begun differently: encoded\.json\.files"):
+        encode_command(data, out, "--per-file=3")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_published_codec_and_text_encoder_from_data_to_evaluation(data, tmp_path):
+    """Open-Sora's VAE and T5 at small sizes: T5 is read by encode alone."""
+    changes = dict(
+        encoder__kind="opensora-vae",
+        encoder__weights=str(imported(tmp_path / "vae", "opensora-vae", VAE)),
+        encoder__channels=4,
+        encoder__text="t5",
+        model__latent_channels=4,
+        model__latent_chunk=17,
+        model__text_depth=0,
+        model__text_width=24,
+    )
+    text = dict(
+        encoder__text_weights=str(imported(tmp_path / "t5", "t5", T5)),
+        encoder__tokenizer=str(TOKENIZER),
+    )
+    encode_command(data, tmp_path / "stored", **changes, **text)
+    changes["data__encoded"] = str(tmp_path / "stored")
+    config = tiny.config(data, **changes)
+    stored = encoded.read(tmp_path / "stored")
+    sidecar, known = encoded.latents(stored), encoded.texts(stored)
+    assert stored.told["instructions"] == ["", "move the square to its place"]
+    assert known[""].shape == (1, 24) and known[""].dtype == np.float16
+    dataset = pipeline.make_dataset(config.data, seed=0, batch_size=1)
+    fields = sidecar.read(sidecar.rows(dataset.windows)[:3])
+    assert fields["latents"].shape == (3, 2, 2, 2, 4) and fields["condition"].shape == (
+        3,
+        1,
+        2,
+        2,
+        4,
+    )
+    codec = runs.open_codec(config, tmp_path)
+    wanted = codec.encode(dataset.load(np.arange(3)).pixels)
+    np.testing.assert_allclose(fields["latents"], wanted, atol=2e-3)
+    run(data, tmp_path / "run", **changes)
+    assert np.isfinite(losses(tmp_path / "run")).all()
+    # The codec is needed now, the text encoder is not: every instruction is stored.
+    evaluate.main([f"--checkpoint={tmp_path / 'run'}", "--config.evaluate.clips=2",
+                   "--config.evaluate.sample_steps=2"])  # fmt: skip
+    other = imported(tmp_path / "vae2", "opensora-vae", {**VAE, "multiple": 32})
+    with pytest.raises(UserError, match=r"config\.encoder\.weights=.*not the weights"):
+        evaluate.main([f"--checkpoint={tmp_path / 'run'}", f"--config.encoder.weights={other}"])
