@@ -87,6 +87,8 @@ def get_config() -> ml_collections.ConfigDict:
             time_shift=1.0,
             mode_share=0.5,
             policy_share=0.5,
+            lora_rank=0,  # 0 = no LoRA beside the video branch
+            lora_alpha=16.0,
             dtype="float32",
             remat="none",
             unroll=3,
@@ -112,7 +114,8 @@ def get_config() -> ml_collections.ConfigDict:
             batch_size=32,
             loss_weights=dict(video=1.0, action=1.0, refiner=1.0),
             ema=0.995,
-            freeze=(),
+            freeze=(),  # patterns of paths, or names of vidact.training.state.PRESETS
+            frozen_dtype="float32",  # of the kernels that `freeze` keeps; or bfloat16
             pretrained="",
             log_every=50,
             evaluate_every=400,

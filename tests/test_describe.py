@@ -26,6 +26,20 @@ def test_the_quickstart_s_parts_add_up():
     assert counts["video"] > counts["action"] > counts["text"] > 0
 
 
+def test_lora_is_a_part_of_its_own():
+    config = base.get_config()
+    plain = describe.parameter_line(flat.blueprint(registry.maker(config)).shapes)
+    config.model.lora_rank = 4
+    line = describe.parameter_line(flat.blueprint(registry.maker(config)).shapes)
+    count, total = (int(re.search(rf"{name}: (\d+)", line)[1]) for name in ("lora", "total"))
+    depth, width = config.model.depth, config.model.video_width
+    both_ends = (1 + 3) + (1 + 1) + (1 + 1) + (1 + 2) + (1 + 1) + (1 + 4) + (4 + 1)  # in widths
+    assert count == 2 * depth * 4 * both_ends * width
+    assert line.replace(f" lora: {count}", "") == plain.replace(
+        f"total: {total - count}", f"total: {total}"
+    )
+
+
 def test_the_command_says_what_a_step_costs(tmp_path, capsys):
     changes = {**tiny.CHANGES, "model.decoder_channels": (32,)}
     line = ["--config", str(tiny.ROOT / "configs/base.py"), "--describe"]

@@ -1,16 +1,22 @@
 """`python -m vidact.export`: a whole folder or none, and PyTorch agrees with JAX."""
 
+import dataclasses
 import re
 import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from tests.evaluation import tiny_run
 from vidact import export
 from vidact.errors import UserError
+from vidact.models import registry
+from vidact.nn import flat, lora
 from vidact.robot.policy import Policy
+from vidact.training import runs
 
 torch.set_num_threads(1)  # at these sizes threads only wait for each other
 LINE = re.compile(r"^torch max diff video: (\d\.\de[-+]\d\d) actions: (\d\.\de[-+]\d\d)$", re.M)
@@ -49,6 +55,31 @@ def test_verify_prints_the_differences(workdir, target, capsys):
     found = LINE.search(told.out)
     assert max(float(found[1]), float(found[2])) <= 1e-3
     assert "random frames" not in told.err
+
+
+def test_lora_factors_are_folded_into_their_kernels(workdir, tmp_path):
+    trained = runs.load(workdir)
+    config = trained.config.copy_and_resolve_references()
+    config.model.lora_rank = 2
+    plan, rng = flat.blueprint(registry.maker(config)), np.random.default_rng(0)
+    factors = {
+        path: jnp.asarray(0.1 * rng.standard_normal(shape.shape), jnp.float32)
+        for path, shape in plan.shapes.items()
+        if lora.is_factor(path)
+    }
+    model = plan.assemble({**flat.parameters(trained.model), **factors})
+    adapted = dataclasses.replace(trained, config=config, model=model)
+    for source, folder in ((trained, tmp_path / "plain"), (adapted, tmp_path / "adapted")):
+        folder.mkdir()
+        export.write(source, folder)
+    plain, found = (load_file(tmp_path / name / export.MODEL) for name in ("plain", "adapted"))
+    assert found.keys() == plain.keys()
+    changed = {name for name in plain if not np.array_equal(plain[name], found[name])}
+    assert len(changed) == 14  # seven affine layers in each of two blocks
+    name, path = "video.spatial_blocks.0.mlp.fc1.weight", "video/spatial_blocks/mlp/fc1/lora_"
+    product = np.asarray(factors[path + "a"][0] @ factors[path + "b"][0])
+    scale = config.model.lora_alpha / 2
+    np.testing.assert_allclose(found[name], plain[name] + scale * product.T, atol=1e-6)
 
 
 def test_what_differs_is_not_written_even_without_a_data_set(workdir, target, monkeypatch, capsys):

@@ -6,11 +6,12 @@ Examples:
   python -m vidact.export --checkpoint runs/quickstart/run --to exported --verify
   python -m vidact.export --checkpoint runs/bridge --to exported --verify --config.data.root=DIR
 
-The folder holds model.safetensors (the video branch under STDiT3's names behind `video.`),
-codec.safetensors and config.json, and `vidact.robot.policy.Policy.load` reads it. It appears in
-one piece at the end. --verify denoises held-out frames (random ones where the data set is gone) in
-JAX and in PyTorch from the same noise, 30 steps, float32, jointly and as a policy; where they
-differ by more than 1e-3, nothing is written and the exit code is 1.
+The folder holds model.safetensors (the video branch under STDiT3's names behind `video.`, LoRA
+factors folded into their kernels), codec.safetensors and config.json, and
+`vidact.robot.policy.Policy.load` reads it. It appears in one piece at the end. --verify denoises
+held-out frames (random ones where the data set is gone) in JAX and in PyTorch from the same noise,
+30 steps, float32, jointly and as a policy; where they differ by more than 1e-3, nothing is written
+and the exit code is 1.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from tqdm import tqdm
 
 from vidact import command
 from vidact.errors import UserError
-from vidact.nn import flat
+from vidact.nn import flat, lora
 from vidact.robot import config as robot_config
 
 TOLERANCE = 1e-3
@@ -95,9 +96,7 @@ def write(run, folder: pathlib.Path) -> None:
     from vidact.encoders.video import linear
     from vidact.interop import keys, names
 
-    arrays = {
-        path: np.asarray(value, np.float32) for path, value in flat.parameters(run.model).items()
-    }
+    arrays = lora.merged(flat.parameters(run.model), run.config.model.lora_alpha)
     tensors = names.to_torch(keys.covar(run.config.model.patch), arrays)
     safetensors.numpy.save_file(tensors, folder / MODEL, metadata={"format": "pt"})
     linear.save(run.codec, folder / CODEC)

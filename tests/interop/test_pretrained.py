@@ -1,6 +1,9 @@
 """A run starts from imported weights, keeps what is frozen, and gives it back bit for bit."""
 
+import dataclasses
+
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -8,8 +11,10 @@ import safetensors.numpy
 from tests import tiny
 from vidact import store, train
 from vidact.errors import UserError
-from vidact.interop import export_weights, import_weights, networks
-from vidact.training import checkpoints
+from vidact.interop import export_weights, import_weights, networks, pretrained
+from vidact.models import registry
+from vidact.nn import flat, lora
+from vidact.training import checkpoints, loop, runs, state
 
 SMALL = {
     "data__held_out": 0.0,
@@ -55,6 +60,40 @@ def test_a_frozen_video_branch_comes_back_as_it_was_published(folder, tmp_path):
             np.testing.assert_array_equal(found.get(name), array, err_msg=name)
 
 
+def kernel(name, array) -> bool:
+    return name.endswith("weight") and array.ndim > 1
+
+
+def test_lora_factors_are_not_asked_of_published_weights_and_go_back_in_them(folder, tmp_path):
+    root, given = folder
+    changes = {"train__freeze": ("video-branch",), "train__frozen_dtype": "bfloat16"}
+    changes |= {**SMALL, "model__lora_rank": 2}
+    config, workdir = tiny.config(root / "squares/1.0.0", **changes), tmp_path / "run"
+    config.train.pretrained = str(root / "imported")
+    start = loop.prepare(config, workdir, pretrained.start(config)).state
+    ema = {k: v + 0.1 if lora.is_factor(k) else v for k, v in start.ema.items()}
+    runs.write_config(workdir, config)
+    with checkpoints.open_manager(workdir) as manager:
+        trained = dataclasses.replace(start, ema=ema)
+        checkpoints.save(manager, trained, {"step": 0, "config": config.to_dict()})
+        manager.wait_until_finished()
+    export_weights.main(["--from", str(workdir), "--to", str(tmp_path / "back")])
+    whole = state.inference_parameters(trained)
+    scale = config.model.lora_alpha / 2
+    bfloat16 = ml_dtypes.bfloat16
+    base = {  # as frozen kernels are kept
+        name: array.astype(bfloat16).astype(np.float32) if kernel(name, array) else array
+        for name, array in given.items()
+    }
+    with store.reader(tmp_path / "back") as found:
+        assert found.shapes.keys() == given.keys()
+        adapted = {name for name in base if not np.array_equal(found.get(name), base[name])}
+        assert len(adapted) == 2 * 7
+        path, name = "video/temporal_blocks/mlp/fc2/lora_", "temporal_blocks.0.mlp.fc2.weight"
+        product = np.asarray(whole[path + "a"][0] @ whole[path + "b"][0])
+        np.testing.assert_allclose(found.get(name), base[name] + scale * product.T, atol=1e-6)
+
+
 def test_training_moves_what_is_not_frozen_and_the_stored_buffers_never(folder, tmp_path):
     root, given = folder
     scales = (("^video/spatial_blocks/", 0.0), ("^video/", 0.5))
@@ -70,6 +109,10 @@ def test_training_moves_what_is_not_frozen_and_the_stored_buffers_never(folder, 
     name, path = "temporal_blocks.0.mlp.fc1.weight", "video/temporal_blocks/mlp/fc1/kernel"
     moved = np.abs(params[path][0].T - given[name]).max()
     assert 0 < moved < 0.02
+    adapted = registry.maker(tiny.config(root, **SMALL, model__lora_rank=2))
+    fresh = jax.jit(lambda: flat.parameters(adapted()))()
+    found = pretrained.run_parameters(workdir, fresh)  # a run without factors
+    assert fresh.keys() - found.keys() == {path for path in fresh if lora.is_factor(path)}
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(folder, tmp_path):

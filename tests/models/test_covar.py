@@ -1,6 +1,7 @@
 """CoVAR: the untouched bridge, padding, the five modes, guidance and rematerialisation."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from vidact.inputs import Chunk, Inputs, SampleRequest, observe
 from vidact.models.covar import bridge
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.model import CoVAR
+from vidact.nn import flat, lora
 from vidact.processes import joint_time
 
 SIZES = CoVARConfig(
@@ -101,6 +103,34 @@ def test_an_untouched_bridge_leaves_the_video_stream_alone(model, inputs):
     alone, joint = run(untouched, both, inputs)
     np.testing.assert_allclose(joint, alone, atol=1e-6)
     assert np.abs(run(model, both, inputs)[1] - joint).max() > 1e-2
+
+
+def test_fresh_lora_factors_change_nothing_and_merged_ones_compute_the_same(inputs):
+    config = dataclasses.replace(SIZES, lora_rank=2, lora_alpha=3.0)
+    makers = [lambda c=c: CoVAR(c, rngs=nnx.Rngs(params=0)) for c in (config, SIZES)]
+    fresh = jax.jit(lambda: flat.parameters(makers[0]()))()
+    factors = {path for path in fresh if lora.is_factor(path)}
+    assert len(factors) == 2 * 2 * 7  # two stacks of blocks with seven affine layers each
+    assert all(re.match("video/(spatial|temporal)_blocks/", path) for path in factors)
+    # The last draw before the factors'.
+    expected = jax.jit(lambda: flat.parameters(makers[1]())["y_embedding"])()
+    np.testing.assert_array_equal(fresh["y_embedding"], expected)
+
+    def compiled(make):
+        plan, t = flat.blueprint(make), jnp.linspace(0.1, 0.9, 9).reshape(3, 3)
+        text = jnp.ones((3, 4, 16))
+        args = (inputs.latents, t, text, inputs.text_mask, inputs.fps)
+        return jax.jit(lambda p: plan.assemble(p).video(*args))
+
+    look, look_plain = map(compiled, makers)
+    base = {path: value for path, value in fresh.items() if path not in factors}
+    np.testing.assert_array_equal(look(fresh), look_plain(base))
+    rng = np.random.default_rng(3)
+    moved = {k: v + jnp.asarray(rng.normal(0, 0.1, v.shape), v.dtype) for k, v in fresh.items()}
+    found = look(moved)
+    merged = lora.merged(moved, config.lora_alpha)
+    np.testing.assert_allclose(look_plain(merged), found, rtol=1e-5, atol=1e-5)
+    assert np.abs(look_plain({path: moved[path] for path in base}) - found).max() > 1e-2
 
 
 def test_shapes_and_types_of_both_precisions(inputs):

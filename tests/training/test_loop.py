@@ -6,6 +6,7 @@ import shutil
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
@@ -14,7 +15,8 @@ from tensorboardX.proto import event_pb2
 from data_pipelines.sources.records import TFRecordShard
 from tests import tiny
 from vidact.errors import UserError
-from vidact.training import checkpoints, logs, loop, runs, state
+from vidact.nn import flat, lora
+from vidact.training import checkpoints, logs, loop, runs, state, step
 
 # The tests share their programs through this folder's cache: nothing here changes the step's.
 QUICK = {
@@ -155,3 +157,42 @@ def test_one_batch_can_be_learnt_by_heart(data, tmp_path):
 def test_frozen_parameters_are_not_trained():
     trainable, frozen = state.split_frozen({"video/a": 1, "action/b": 2}, ("^video/",))
     assert (trainable, frozen) == ({"action/b": 2}, {"video/a": 1})
+
+
+def test_a_run_with_a_frozen_branch_in_bfloat16_goes_on_bit_for_bit(data, tmp_path):
+    changes = {"train__freeze": ("video-branch",), "train__frozen_dtype": "bfloat16"}
+    changes |= {**QUICK, "model__lora_rank": 2, "train__steps": 4, "train__checkpoint_every": 2}
+    loop.run(tiny.config(data, **changes), tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
+    shutil.rmtree(tmp_path / "stopped/checkpoints/4")
+    loop.run(tiny.config(data, **changes), tmp_path / "stopped")
+    pairs = zip(arrays(tmp_path / "stopped", 4), arrays(tmp_path / "whole", 4), strict=True)
+    for left, right in pairs:
+        assert left.dtype == right.dtype
+        np.testing.assert_array_equal(left, right)
+    saved = {}
+    for number in (2, 4):
+        with checkpoints.open_manager(tmp_path / "stopped", read_only=True) as manager:
+            saved[number] = manager.restore(number, args=None)
+    trained = saved[4]["state"]["params"]
+    assert all(lora.is_factor(path) for path in trained if path.startswith("video/"))
+    assert all(value.any() for path, value in trained.items() if path.endswith("/lora_b"))
+    found = flat.parameters(runs.load(tmp_path / "stopped").model)
+    kernels = [path for path in saved[4]["state"]["frozen"] if path.endswith("/kernel")]
+    assert len(kernels) > 10
+    for path in kernels:
+        assert saved[4]["params"][path].dtype == jnp.bfloat16
+        np.testing.assert_array_equal(saved[4]["params"][path], saved[2]["params"][path])
+        np.testing.assert_array_equal(found[path], saved[4]["params"][path].astype(np.float32))
+
+
+def test_losses_are_logged_by_data_set_where_there_are_several():
+    pair = np.asarray([[3.0, 2.0], [0.0, 0.0], [1.0, 4.0]])
+    times = {"video": np.ones((step.TIME_BUCKETS, 2))}
+    rows = [{"loss": 1.0, "by_time": times, "by_data_set": {"video": pair}}] * 2
+    values = loop._summary(rows, ("bridge", "empty", "squares"))
+    told = {name: value for name, value in values.items() if name.startswith(logs.BY_DATA_SET)}
+    assert told == {"loss by data set/video/bridge": 1.5, "loss by data set/video/squares": 0.25}
+    assert values["loss by time/video/t 0.25-0.50"] == 1
+    assert loop.short_name("gs://sets/bridge/1.0.0 split train[:90%]") == "bridge"
+    assert loop.short_name("recorded split train") == "recorded"

@@ -34,11 +34,11 @@ def test_an_unknown_schedule_is_named():
 
 
 def test_only_matrices_decay():
-    params = {"a/kernel": jnp.ones((2, 2)), "a/bias": jnp.ones(2)}
+    params = {"a/kernel": jnp.ones((2, 2)), "a/lora_b": jnp.ones((2, 2)), "a/bias": jnp.ones(2)}
     change = optimizer.make_optimizer(config(schedule="constant", weight_decay=0.5), 10)
     state = change.init(params)
     zero = {name: jnp.zeros_like(value) for name, value in params.items()}
     for _ in range(2):  # the rate of step 0 is 0
         updates, state = change.update(zero, state, params)
-    assert (updates["a/kernel"] < 0).all()
+    assert (updates["a/kernel"] < 0).all() and (updates["a/lora_b"] < 0).all()
     assert not updates["a/bias"].any()

@@ -9,6 +9,7 @@ import pytest
 
 from data_pipelines import pipeline
 from tests import tiny
+from vidact.encoders.encode import encode
 from vidact.models import registry
 from vidact.models.protocol import ModalityLoss
 from vidact.nn import flat
@@ -131,6 +132,20 @@ def test_losses_are_added_up_in_ranges_of_time():
     loss = ModalityLoss(*map(jnp.asarray, (error, weight, [0.0, 0.24, 0.5, 1.0])))
     expected = [[2.25, 1.25], [0, 0], [2, 1], [1.5, 0.5]]
     np.testing.assert_allclose(step.by_time({"video": loss})["video"], expected)
+
+
+def test_losses_are_added_up_by_data_set_where_there_are_several(setup, second):
+    loss = ModalityLoss(*map(jnp.asarray, ([1.0, 5.0, 2.0], [1.0, 0.25, 1.0], [0.0, 0.5, 1.0])))
+    found = step.by_data_set({"video": loss}, jnp.asarray([2, 0, 2]), 3)["video"]
+    np.testing.assert_allclose(found, [[1.25, 0.25], [0, 0], [3, 2]])
+    inputs = encode(setup.codec, setup.batch)
+    args = (setup.first.params, setup.first.frozen, inputs, jax.random.key(0))
+    compute = lambda *args: step.gradients(setup.plan, *args, WEIGHTS, 2)  # noqa: E731
+    (_, metrics), _ = jax.eval_shape(compute, *args)
+    assert {name: v.shape for name, v in metrics["by_data_set"].items()} == {
+        "video": (2, 2), "action": (2, 2)
+    }  # fmt: skip
+    assert "by_data_set" not in second[1]
 
 
 def test_the_evaluation_loss_is_the_same_each_time(setup, second):

@@ -5,16 +5,16 @@ Examples:
   python -m vidact.interop.export_weights --from runs/covar --to stdit3
 
 --from is a folder that `vidact.interop.import_weights` wrote, or the work directory of a trained
-CoVAR, whose video branch is written under STDiT3's own names, in float32. --check compares every
-tensor with the checksum that was taken at import and prints `tensors equal: 973/973`; where one
-differs, nothing is written and the exit code is 1. A trained model has nothing to compare with.
+CoVAR, whose video branch is written under STDiT3's own names, in float32, LoRA factors folded into
+their kernels. --check compares every tensor with the checksum that was taken at import and prints
+`tensors equal: 973/973`; where one differs, nothing is written and the exit code is 1. A trained
+model has nothing to compare with.
 """
 
 import pathlib
 import sys
 from typing import cast
 
-import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
@@ -23,7 +23,7 @@ from vidact.errors import UserError
 from vidact.interop import keys, names
 from vidact.interop.import_weights import checksum, whole_folder
 from vidact.interop.networks import KINDS
-from vidact.nn import flat
+from vidact.nn import flat, lora
 
 
 def main(arguments: list[str]) -> None:
@@ -87,11 +87,8 @@ def export_run(workdir: pathlib.Path, step: int | None, folder: pathlib.Path) ->
     from vidact.training import runs
 
     run = runs.load(workdir, step)
-    branch = {
-        path: np.asarray(value, np.float32)
-        for path, value in flat.parameters(cast(nnx.Module, run.model)).items()
-        if path.startswith("video/") or path == "y_embedding"
-    }
+    whole = lora.merged(flat.parameters(cast(nnx.Module, run.model)), run.config.model.lora_alpha)
+    branch = {k: v for k, v in whole.items() if k.startswith("video/") or k == "y_embedding"}
     layout = keys.stdit3(run.config.model.patch)
     places = names.places(layout, {path: value.shape for path, value in branch.items()})
     writer = store.Writer(folder)

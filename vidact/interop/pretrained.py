@@ -17,11 +17,11 @@ from vidact import actions, store
 from vidact.encoders.video import linear
 from vidact.errors import UserError
 from vidact.models import registry
-from vidact.nn import flat
+from vidact.nn import flat, lora
 from vidact.training import checkpoints, loop, runs
 
 VIDEO = "opensora-stdit3"
-# What an earlier run need not have had.
+# What an earlier run need not have had, beside LoRA factors.
 FRESH = ("refiner/",)
 
 
@@ -54,7 +54,7 @@ def start(config: ml_collections.ConfigDict) -> loop.Start:
 def run_parameters(
     folder: str | pathlib.Path, fresh: Mapping[str, jax.Array]
 ) -> dict[str, jax.Array]:
-    """The inference parameters of a run's newest checkpoint; a refiner may be missing there.
+    """The inference parameters of a run's newest checkpoint; refiner or LoRA may be missing there.
 
     Args:
       folder: the work directory.
@@ -65,7 +65,8 @@ def run_parameters(
     """
     folder = pathlib.Path(folder)
     shapes = flat.blueprint(registry.maker(runs.read_config(folder))).shapes
-    known = {k: v for k, v in fresh.items() if k in shapes or not k.startswith(FRESH)}
+    new = {k for k in fresh if k.startswith(FRESH) or lora.is_factor(k)} - shapes.keys()
+    known = {k: v for k, v in fresh.items() if k not in new}
     store.check_names(
         {path: leaf.shape for path, leaf in shapes.items()},
         {path: value.shape for path, value in known.items()},
@@ -97,7 +98,8 @@ def video_branch(
     kind = store.read_description(folder)["network"]
     if kind != VIDEO:
         raise UserError(f"{folder}: holds {kind}; the video branch starts from {VIDEO}")
-    wanted = {k: v for k, v in fresh.items() if k.startswith("video/") or k == "y_embedding"}
+    branch = {k: v for k, v in fresh.items() if k.startswith("video/") or k == "y_embedding"}
+    wanted = {k: v for k, v in branch.items() if not lora.is_factor(k)}
     with store.reader(folder) as found:
         store.check_names(found.shapes, {path: value.shape for path, value in wanted.items()})
 

@@ -11,6 +11,8 @@ class Linear(nnx.Module):
     The leading axes are merged before the product. With several of them XLA's CPU backend computes
     the gradient of W as a product that contracts over each axis in turn, at half the speed: it
     doubled the time of a training step.
+
+    `vidact.nn.lora.add` gives a layer factors A [in, r] and B [r, out]; it then adds (x A) B scale.
     """
 
     def __init__(
@@ -25,11 +27,17 @@ class Linear(nnx.Module):
     ):
         self.kernel = nnx.Param(kernel_init(rngs.params(), (width, out), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((out,), jnp.float32)) if bias else None
+        self.lora_a: nnx.Param | None = None
+        self.lora_b: nnx.Param | None = None
+        self.lora_scale = 0.0
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
         flat = x.astype(self.dtype).reshape(-1, x.shape[-1])
         y = flat @ self.kernel[...].astype(self.dtype)
+        if self.lora_a is not None and self.lora_b is not None:
+            low = flat @ self.lora_a[...].astype(self.dtype) * self.lora_scale
+            y = y + low @ self.lora_b[...].astype(self.dtype)
         if self.bias is not None:
             y = y + self.bias[...].astype(self.dtype)
         return y.reshape(*x.shape[:-1], -1)

@@ -42,13 +42,14 @@ BOUNDS = (
     (2, math.inf, "data.frames"),
     (0, math.inf, "data.held_out data.cache_mb optimizer.warmup optimizer.weight_decay"),
     (0, math.inf, "train.loss_weights.video train.loss_weights.action train.loss_weights.refiner"),
-    (0, math.inf, "model.latent_chunk model.refiner_depth model.text_depth"),
+    (0, math.inf, "model.latent_chunk model.refiner_depth model.text_depth model.lora_rank"),
     (0, 1, "model.text_dropout model.mode_share model.policy_share train.ema optimizer.final"),
     (0, 2**32 - 1, "seed"),
 )
 POSITIVE = (
     "data.fps",
     "model.time_shift",
+    "model.lora_alpha",
     "optimizer.learning_rate",
     "optimizer.clip",
     "optimizer.eps",
@@ -67,6 +68,7 @@ CHOICES = {
     "encoder.kind": codec.KINDS,
     "encoder.text": reader.KINDS,
     "encoder.dtype": ("float32", "bfloat16"),
+    "train.frozen_dtype": ("float32", "bfloat16"),
 }
 
 

@@ -13,7 +13,7 @@ from vidact.batch import Batch
 from vidact.encoders.video.codec import latent_shape
 from vidact.encoders.video.linear import LinearCodec
 from vidact.models import registry
-from vidact.nn import flat
+from vidact.nn import flat, lora
 from vidact.training import checks, loop, sharding, state, step
 from vidact.training.optimizer import make_optimizer
 
@@ -38,9 +38,9 @@ def describe(config: ml_collections.ConfigDict) -> None:
     """
     checks.check_sizes(config)
     plan = flat.blueprint(registry.maker(config))
+    state.check_freeze(plan.shapes, config.train.freeze, plan.buffers)
     print(parameter_line(plan.shapes))
-    trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze, plan.buffers)
-    state_bytes = _count(trainable) * BYTES_PER_TRAINABLE + _count(frozen) * 4
+    state_bytes = training_bytes(config, plan)
     mesh = sharding.make_mesh(config.mesh)
     room = psutil.virtual_memory().available / 1e9
     work = flops(config, mesh)
@@ -73,6 +73,7 @@ def parameter_line(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> str:
     """`parameters total: N video: ... action: ... bridge: ...`, counted from shapes.
 
     The null text is left out: it is a buffer in STDiT3 too, whose published count this keeps.
+    `vidact.nn.lora`'s factors, where there are any, are a part of their own: `lora: ...`.
     """
     parts = Counter(dict.fromkeys(PARTS, 0))
     for path, value in shapes.items():
@@ -84,14 +85,21 @@ def parameter_line(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> str:
 
 
 def _part(path: str) -> str:
+    if lora.is_factor(path):
+        return "lora"
     if path.startswith("action/decoder"):
         return "decoder"
     first = path.split("/")[0]
     return {"bridges": "bridge", "text_encoder": "text"}.get(first, first)
 
 
-def _count(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
-    return sum(int(np.prod(value.shape)) for value in shapes.values())
+def training_bytes(config: ml_collections.ConfigDict, plan: flat.Blueprint) -> int:
+    """Bytes of the training state and of a gradient."""
+    trainable, frozen = state.split_frozen(dict(plan.shapes), config.train.freeze, plan.buffers)
+    dtype = config.train.frozen_dtype
+    kept = jax.eval_shape(lambda arrays: state.kept(arrays, plan.buffers, dtype), frozen)
+    count = sum(value.size for value in trainable.values())
+    return count * BYTES_PER_TRAINABLE + sum(v.size * v.dtype.itemsize for v in kept.values())
 
 
 def lower(config: ml_collections.ConfigDict, plan: flat.Blueprint, mesh: jax.sharding.Mesh):

@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 METRICS = "metrics.jsonl"
 BY_TIME = "loss by time/"
-DETAILS = (BY_TIME, "gradient_norm/")  # values too many for the line on the terminal
+BY_DATA_SET = "loss by data set/"
+DETAILS = (BY_TIME, BY_DATA_SET, "gradient_norm/")  # values too many for the line on the terminal
 
 
 class Logger:

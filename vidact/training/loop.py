@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import pathlib
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -52,7 +53,12 @@ class Start:
 
 @dataclasses.dataclass
 class Trainer:
-    """What a run consists of, ready to step; no codec where latents are stored."""
+    """What a run consists of, ready to step.
+
+    Attributes:
+      codec: None where latents are stored.
+      data_sets: names for the log, by the batches' dataset_id.
+    """
 
     config: ml_collections.ConfigDict
     workdir: pathlib.Path
@@ -64,6 +70,7 @@ class Trainer:
     state: state.TrainState
     update: Any
     evaluate: Any
+    data_sets: tuple[str, ...]
 
 
 def run(
@@ -129,7 +136,7 @@ def prepare(
     sharding.check_batch(config.train.batch_size, mesh)
     make = registry.maker(config)
     plan = flat.blueprint(make)
-    state.check_freeze(plan.shapes, config.train.freeze)
+    state.check_freeze(plan.shapes, config.train.freeze, plan.buffers)
     check_scales(plan.shapes, config.optimizer.scales)
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     source = pipeline.open_source(config.data)
@@ -153,12 +160,14 @@ def prepare(
         identities = (stored.identities if stored else {}) | runs.encoders_of(config)
         runs.write_assets(workdir, fitted, train.statistics, source.fingerprint, identities)
     codec = None if stored else open_codec(config, workdir / runs.CODEC)
+    data_sets = (short_name(source.name),)
     update = step.make_step(
         plan,
         optimizer,
         seed=config.seed,
         weights=config.train.loss_weights.to_dict(),
         ema_decay=config.train.ema,
+        data_sets=len(data_sets),
     )
     return Trainer(
         config=config,
@@ -171,7 +180,14 @@ def prepare(
         state=fresh,
         update=jax.jit(update, donate_argnums=0, out_shardings=(layout, None)),
         evaluate=jax.jit(step.make_evaluation(plan)),
+        data_sets=data_sets,
     )
+
+
+def short_name(source: str) -> str:
+    """`DIR/bridge/1.0.0 split train` -> `bridge`: the last folder that is no version."""
+    parts = pathlib.PurePath(source.split(" split ")[0]).parts
+    return next((p for p in reversed(parts) if not re.fullmatch(r"[\d.]+", p)), source)
 
 
 def open_data(
@@ -243,7 +259,7 @@ def state_maker(make, plan: flat.Blueprint, config, optimizer, mesh):
     shardings = sharding.parameter_shardings(plan.shapes, mesh)
 
     def create():
-        return state.create(make, config.train.freeze, optimizer)
+        return state.create(make, config.train.freeze, optimizer, config.train.frozen_dtype)
 
     layout = sharding.like_parameters(jax.eval_shape(create), shardings, mesh)
     return jax.jit(create, out_shardings=layout), layout
@@ -271,7 +287,7 @@ def _loop(trainer: Trainer, manager) -> None:
             if saving or logging:  # what is not finite is never saved
                 _check_finite(pending, number, trainer.workdir)
             if logging:
-                values = _summary(pending)
+                values = _summary(pending, trainer.data_sets)
                 seconds = time.perf_counter() - clock
                 values |= {"seconds": seconds / len(pending), "data wait": waiting / seconds}
                 waiting, pending, clock = 0.0, [], time.perf_counter()
@@ -304,16 +320,18 @@ def evaluation_loss(trainer: Trainer) -> dict[str, float]:
     return {f"held out {name}": value for name, value in _mean(rows).items()}
 
 
-def _summary(rows: list[step.Metrics]) -> dict[str, float]:
-    """Means over steps, and the losses by ranges of t that occurred."""
-    rows = jax.device_get(rows)
-    values = _mean([{k: v for k, v in row.items() if k != "by_time"} for row in rows])
-    for name in rows[0]["by_time"]:
-        totals = np.sum([row["by_time"][name] for row in rows], axis=0)
-        for i, (error, weight) in enumerate(totals):
-            if weight > 0:
-                low, high = i / len(totals), (i + 1) / len(totals)
-                values[f"{logs.BY_TIME}{name}/t {low:.2f}-{high:.2f}"] = float(error / weight)
+def _summary(rows: list[step.Metrics], data_sets: Sequence[str]) -> dict[str, float]:
+    """Means over steps, and the losses by those ranges of t and data sets that occurred."""
+    rows, count = jax.device_get(rows), step.TIME_BUCKETS
+    ranges = [f"t {i / count:.2f}-{(i + 1) / count:.2f}" for i in range(count)]
+    groups = {"by_time": (logs.BY_TIME, ranges), "by_data_set": (logs.BY_DATA_SET, data_sets)}
+    values = _mean([{k: v for k, v in row.items() if k not in groups} for row in rows])
+    for key, (prefix, members) in groups.items():
+        for name in rows[0].get(key, {}):
+            totals = np.sum([row[key][name] for row in rows], axis=0)
+            for member, (error, weight) in zip(members, totals, strict=True):
+                if weight > 0:
+                    values[f"{prefix}{name}/{member}"] = float(error / weight)
     return values
 
 

@@ -8,6 +8,7 @@ import ml_collections
 import optax
 
 from vidact.errors import UserError
+from vidact.nn import lora
 
 
 def learning_rate(config: ml_collections.ConfigDict, steps: int) -> optax.Schedule:
@@ -37,7 +38,7 @@ def make_optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.Gradi
             b2=config.b2,
             eps=config.eps,
             weight_decay=config.weight_decay,
-            mask=lambda params: {k: k.endswith("kernel") for k in params},
+            mask=lambda params: {k: k.endswith("kernel") or lora.is_factor(k) for k in params},
         ),
         _scaled(tuple(config.scales)),
     )

@@ -24,6 +24,8 @@ RULES: tuple[tuple[str, P], ...] = (
         P("fsdp", None),
     ),
     (r"/(proj|fc2|skip|linear|lift/\d+|mlp_\d|video_out|action_out)/kernel$", P(None, "fsdp")),
+    (r"/lora_a$", P("fsdp", None)),
+    (r"/lora_b$", P(None, "fsdp")),
     (r"/(words|y_embedding)$|^y_embedding$", P(None, "fsdp")),
     (r"/(bias|weight|scale_shift_table|positions|freqs)$", P()),
 )

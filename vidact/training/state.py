@@ -15,6 +15,16 @@ from vidact.errors import UserError
 from vidact.nn import flat
 from vidact.nn.flat import Parameters
 
+# What a name in `config.train.freeze` stands for: regular expressions of paths.
+PRESETS: dict[str, tuple[str, ...]] = {
+    # The video stream. Its LoRA factors, where there are any, go on training.
+    "video-branch": (r"^video/(?!.*/lora_[ab]$)",),
+    # All but the action stream with its decoder, and what the bridges hold for it alone: its
+    # projections into them and out. What both streams share of a bridge is frozen.
+    "all-but-action": (r"^(?!action/|bridges/action[/_])",),
+    "all-but-refiner": (r"^(?!refiner/)",),
+}
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -23,7 +33,7 @@ class TrainState:
     Attributes:
       step: number of updates done, int32.
       params: trainable parameters by path, float32.
-      frozen: the others by path: by `config.train.freeze`, and the model's buffers.
+      frozen: the others by path: by `config.train.freeze`, and the model's buffers; see `kept`.
       ema: exponential moving average of `params`.
       opt_state: the optimizer's state over `params`.
     """
@@ -42,10 +52,10 @@ def split_frozen(
 
     Args:
       all_parameters: by path.
-      freeze: regular expressions of paths.
+      freeze: regular expressions of paths, or names of `PRESETS`.
       buffers: paths that never train.
     """
-    patterns = [re.compile(pattern) for pattern in freeze]
+    patterns = [re.compile(p) for entry in freeze for p in PRESETS.get(entry, (entry,))]
     frozen = {
         path: value
         for path, value in all_parameters.items()
@@ -54,34 +64,55 @@ def split_frozen(
     return {k: v for k, v in all_parameters.items() if k not in frozen}, frozen
 
 
-def check_freeze(shapes: Mapping[str, Any], freeze: Sequence[str]) -> None:
-    """Refuses patterns that freeze nothing: a mistyped one would silently train everything.
+def kept(frozen: Parameters, buffers: Collection[str], dtype: str) -> Parameters:
+    """Frozen parameters as the state keeps them: kernels in `dtype`, the bulk of a model.
+
+    Buffers, biases, norms and tables stay as they are.
+    """
+    return {
+        path: value.astype(dtype) if path.endswith("/kernel") and path not in buffers else value
+        for path, value in frozen.items()
+    }
+
+
+def check_freeze(
+    shapes: Mapping[str, Any], freeze: Sequence[str], buffers: Collection[str] = ()
+) -> None:
+    """Refuses what freezes nothing (a mistyped entry would silently train everything) or all.
 
     Raises:
-      UserError: names the pattern.
+      UserError: names the entry.
     """
-    for pattern in freeze:
+    for entry in freeze:
         try:
-            found = any(re.search(pattern, path) for path in shapes)
+            found = split_frozen(dict(shapes), [entry])[1]
         except re.error as error:
-            raise UserError(f"config.train.freeze: {pattern!r}: {error}; mend it") from error
+            raise UserError(f"config.train.freeze: {entry!r}: {error}; mend it") from error
         if not found:
             raise UserError(
-                f"config.train.freeze: {pattern!r} matches no parameter; they are named like "
-                f"{next(iter(shapes))}"
+                f"config.train.freeze: {entry!r} matches no parameter; they are named like "
+                f"{next(iter(shapes))}, and sets of them {', '.join(PRESETS)}"
             )
+    if not split_frozen(dict(shapes), freeze, buffers)[0]:
+        raise UserError(
+            f"config.train.freeze={tuple(freeze)}: nothing is left to train; freeze less"
+        )
 
 
 def create(
-    make: Callable[[], nnx.Module], freeze: Sequence[str], optimizer: optax.GradientTransformation
+    make: Callable[[], nnx.Module],
+    freeze: Sequence[str],
+    optimizer: optax.GradientTransformation,
+    frozen_dtype: str = "float32",
 ) -> TrainState:
     """A fresh state; call it under jit, or eval_shape, never eagerly."""
     model = make()
-    params, frozen = split_frozen(flat.parameters(model), freeze, flat.buffers(nnx.state(model)))
+    buffers = flat.buffers(nnx.state(model))
+    params, frozen = split_frozen(flat.parameters(model), freeze, buffers)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        frozen=frozen,
+        frozen=kept(frozen, buffers, frozen_dtype),
         ema=jax.tree.map(jnp.copy, params),
         opt_state=optimizer.init(params),
     )

@@ -15,7 +15,7 @@ from vidact.models.protocol import Losses, ModalityLoss
 from vidact.nn.flat import Blueprint, Parameters
 from vidact.training.state import TrainState, inference_parameters
 
-# Scalars, but under "by_time" those of `by_time`.
+# Scalars, but under "by_time" those of `by_time` and under "by_data_set" those of `by_data_set`.
 Metrics = dict[str, Any]
 TIME_BUCKETS = 4
 
@@ -39,12 +39,22 @@ def by_time(losses: Losses) -> dict[str, Float[Array, "buckets 2"]]:
     Sums rather than means: the log adds them up over steps, and a range may be empty in one step.
     """
 
-    def sums(loss: ModalityLoss):
-        bucket = jnp.minimum(loss.t * TIME_BUCKETS, TIME_BUCKETS - 1).astype(jnp.int32)
-        pairs = jnp.stack([loss.error * loss.weight, loss.weight], axis=-1)
-        return jax.ops.segment_sum(pairs, bucket, TIME_BUCKETS)
+    def bucket(t: Float[Array, "b"]):
+        return jnp.minimum(t * TIME_BUCKETS, TIME_BUCKETS - 1).astype(jnp.int32)
 
-    return {name: sums(loss) for name, loss in losses.items()}
+    return {name: _sums(loss, bucket(loss.t), TIME_BUCKETS) for name, loss in losses.items()}
+
+
+def by_data_set(
+    losses: Losses, data_set: Int[Array, "b"], count: int
+) -> dict[str, Float[Array, "sets 2"]]:
+    """As `by_time`, for each of `count` data sets; `data_set` is 0 <= number < count."""
+    return {name: _sums(loss, data_set, count) for name, loss in losses.items()}
+
+
+def _sums(loss: ModalityLoss, group: Int[Array, "b"], count: int) -> Float[Array, "groups 2"]:
+    pairs = jnp.stack([loss.error * loss.weight, loss.weight], axis=-1)
+    return jax.ops.segment_sum(pairs, group, count)
 
 
 def by_branch(grads: Parameters) -> Metrics:
@@ -62,6 +72,7 @@ def gradients(
     inputs,
     key: Array,
     weights: Mapping[str, float],
+    data_sets: int = 1,
 ) -> tuple[tuple[Float[Array, ""], Metrics], Parameters]:
     """Loss, metrics and the gradient with respect to `params`."""
 
@@ -69,7 +80,10 @@ def gradients(
         model = blueprint.assemble({**params, **frozen})
         losses = model.loss(inputs, key)
         total, metrics = total_loss(losses, weights)
-        return total, {**metrics, "by_time": by_time(losses)}
+        metrics["by_time"] = by_time(losses)
+        if data_sets > 1:
+            metrics["by_data_set"] = by_data_set(losses, inputs.dataset_id, data_sets)
+        return total, metrics
 
     return jax.value_and_grad(loss, has_aux=True)(params)
 
@@ -81,14 +95,23 @@ def make_step(
     seed: int,
     weights: Mapping[str, float],
     ema_decay: float,
+    data_sets: int = 1,
 ) -> Callable[[TrainState, Mapping[str, Array], VideoCodec | None], tuple[TrainState, Metrics]]:
-    """The function that the trainer jits; its randomness is folded from (seed, step)."""
+    """The function that the trainer jits; its randomness is folded from (seed, step).
+
+    Args:
+      blueprint, optimizer: of the model.
+      seed: of the training's randomness.
+      weights: of the modalities' losses.
+      ema_decay: of the average.
+      data_sets: how many the batches are mixed from; the metrics tell several apart.
+    """
 
     def step(state: TrainState, batch: Mapping[str, Array], codec: VideoCodec | None):
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         inputs = encode(codec, batch, jax.random.fold_in(key, 1))
         (loss, metrics), grads = gradients(
-            blueprint, state.params, state.frozen, inputs, key, weights
+            blueprint, state.params, state.frozen, inputs, key, weights, data_sets
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

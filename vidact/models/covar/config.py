@@ -47,6 +47,9 @@ class CoVARConfig:
         1 = none (`vidact.processes.opensora_flow.ratio`).
       mode_share, policy_share: see `vidact.processes.joint_time.draw`.
       dtype: of activations; parameters are float32.
+      lora_rank: of the factors beside every affine layer of the video blocks (`vidact.nn.lora`);
+        0 = none.
+      lora_alpha: what they add is scaled by lora_alpha / lora_rank.
       remat: none | dots | full.
       unroll: layers per scan iteration.
     """
@@ -86,6 +89,8 @@ class CoVARConfig:
     time_shift: float = 1.0
     mode_share: float = 0.0
     policy_share: float = 0.25
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
     dtype: str = "float32"
     remat: str = "none"
     unroll: int = 1

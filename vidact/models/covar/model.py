@@ -10,7 +10,7 @@ from vidact.models.covar.action_dit import ActionDiT
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.video_dit import VideoDiT
 from vidact.models.joint_flow import JointFlow
-from vidact.nn import layers
+from vidact.nn import layers, lora
 
 
 class CoVAR(JointFlow):
@@ -24,6 +24,9 @@ class CoVAR(JointFlow):
             config.depth // config.bridge_every, lambda r: bridge.make(config, r), rngs
         )
         self._add_text_and_refiner(config, rngs)
+        if config.lora_rank:  # last: the draws above are those of a model without factors
+            for blocks in (self.video.spatial_blocks, self.video.temporal_blocks):
+                lora.add(blocks, config.lora_rank, config.lora_alpha, rngs)
 
     def velocities(
         self,
