@@ -35,11 +35,12 @@ BASELINES = {
         "model.mode_share": 0.0,
         "model.visibility": "action_sees_video",
     },
-    # PAD, UWM: one transformer over both; a width with as many parameters.
+    # PAD, UWM: one transformer over both, of as many blocks and parameters.
     "joint_dit": {
         "model.family": "joint_dit",
-        "model.video_width": 576,
-        "model.video_heads": 9,
+        "model.depth": 24,
+        "model.video_width": 560,
+        "model.video_heads": 8,
     },
     # The video stream only encodes the first frame.
     "no_video": {"model.imagine": False},

@@ -26,7 +26,12 @@ STREAMS = {
 # Per family, switches of parts that it does not have: any other value would change nothing.
 ABSENT: dict[str, dict[str, Any]] = {
     "covar": {},
-    "joint_dit": {"bridge_kind": "bridge", "bridge_every": 1, "bridge_matched": False},
+    "joint_dit": {
+        "bridge_kind": "bridge",
+        "bridge_every": 1,
+        "bridge_matched": False,
+        "lora_rank": 0,
+    },
 }
 # (smallest, largest, keys)
 BOUNDS = (
