@@ -7,7 +7,11 @@ Counts come from shapes; nothing is allocated.
 """
 
 import argparse
+import pathlib
 import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from configs import covar
 from vidact.models import registry
