@@ -123,12 +123,15 @@ def prepare_codec(
     config: ml_collections.ConfigDict, dataset: WindowDataset, found: Encoded
 ) -> VideoCodec:
     """The codec, fitted to the training windows and kept where it has no published weights."""
-    if config.encoder.kind == "linear" and not found.codec.is_file():
-        train = pipeline.make_dataset(config.data, seed=0, batch_size=1, source=dataset.source)
+    if config.encoder.kind != "linear" or found.codec.is_file():
+        return open_codec(config, found.codec)
+    train = pipeline.make_dataset(config.data, seed=0, batch_size=1, source=dataset.source)
+    codec = loop.fit_codec(config.encoder, train)
+    if jax.process_index() == 0:
         partial = found.codec.with_name(f".{found.codec.name}.partial")
-        linear.save(loop.fit_codec(config.encoder, train), partial)
+        linear.save(codec, partial)
         os.replace(partial, found.codec)
-    return open_codec(config, found.codec)
+    return codec
 
 
 def write_texts(config: ml_collections.ConfigDict, dataset: WindowDataset, found: Encoded) -> None:

@@ -157,7 +157,9 @@ def prepare(
         found = start.parameters({**fresh.params, **fresh.frozen})
         fresh = state.with_parameters(fresh, found)
         fitted = first_codec(config, train, start.codec, stored)
-        identities = (stored.identities if stored else {}) | runs.encoders_of(config)
+        identities = runs.encoders_of(config)
+        if stored:
+            identities = runs.same_encoders(stored.folder, stored.identities, identities)
         runs.write_assets(workdir, fitted, train.statistics, source.fingerprint, identities)
     codec = None if stored else open_codec(config, workdir / runs.CODEC)
     data_sets = (short_name(source.name),)

@@ -189,14 +189,29 @@ def check_encoders(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> 
         known = json.loads((workdir / ENCODERS).read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{workdir / ENCODERS}: {error!r}; restore it or train again") from error
+    same_encoders(workdir, known, encoders_of(config))
+
+
+def same_encoders(
+    where: pathlib.Path, known: Mapping[str, str], found: Mapping[str, str]
+) -> dict[str, str]:
+    """The identities on both sides, which must agree where both have one.
+
+    Args:
+      where: the folder that was made with `known`.
+      known, found: see `encoders_of`.
+
+    Raises:
+      UserError: names the network.
+    """
     keys = {"video": "weights", "text": "text_weights"}
-    for name, found in encoders_of(config).items():
-        if known.get(name, found) != found:
-            key = keys[name]
+    for name in known.keys() & found.keys():
+        if known[name] != found[name]:
             raise UserError(
-                f"config.encoder.{key}={config.encoder[key]}: not the weights that {workdir} was "
-                "trained with; give their folder"
+                f"config.encoder.{keys[name]}: not the weights that {where} was made with; give "
+                "their folder"
             )
+    return {**known, **found}
 
 
 def check_data_set(workdir: pathlib.Path, name: str, fingerprint: str) -> None:

@@ -48,8 +48,8 @@ class Network:
         """
         if not (encoder.text_weights and encoder.tokenizer):
             raise UserError(
-                f"config.encoder.text={encoder.text!r}: an instruction has no stored embedding; "
-                "set config.encoder.text_weights and config.encoder.tokenizer, or store it with "
+                f"config.encoder.text={encoder.text!r}: no embedding of it is stored; set "
+                "config.encoder.text_weights and config.encoder.tokenizer, or store it with "
                 "python -m vidact.encode"
             )
         self._tokenizer = tokenizers.load(encoder.tokenizer, length)
@@ -80,13 +80,19 @@ class Embeddings:
         """Embeddings, float32 and zero where nothing is, and the mask of real tokens."""
         for text in dict.fromkeys(texts):
             if text not in self._known:
-                self._known[text] = self._network().embed([text])[0]
+                self._known[text] = self._ask(text)
         rows = [self._known[text][: self._length] for text in texts]
         found = np.zeros((len(rows), self._length, rows[0].shape[1]), np.float32)
         mask = np.zeros(found.shape[:2], bool)
         for out, real, row in zip(found, mask, rows, strict=True):
             out[: len(row)], real[: len(row)] = row, True
         return found, mask
+
+    def _ask(self, text: str) -> Float[np.ndarray, "l D"]:
+        try:
+            return self._network().embed([text])[0]
+        except UserError as error:
+            raise UserError(f"instruction {text!r}: {error}") from error
 
 
 @functools.partial(jax.jit, static_argnums=0)
