@@ -35,7 +35,7 @@ from vidact.encoders.text import reader
 from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
 from vidact.errors import UserError
-from vidact.training import checks, loop, runs
+from vidact.training import checks, prepare, runs
 
 DTYPES = ("float16", "float32")
 TEXTS = 8  # embedded at once
@@ -126,7 +126,7 @@ def prepare_codec(
     if config.encoder.kind != "linear" or found.codec.is_file():
         return open_codec(config, found.codec)
     train = pipeline.make_dataset(config.data, seed=0, batch_size=1, source=dataset.source)
-    codec = loop.fit_codec(config.encoder, train)
+    codec = prepare.fit_codec(config.encoder, train)
     if jax.process_index() == 0:
         partial = found.codec.with_name(f".{found.codec.name}.partial")
         linear.save(codec, partial)

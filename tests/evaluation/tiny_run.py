@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from configs import base
 from data_pipelines import pipeline, rlds_writer
 from vidact.models import registry
-from vidact.training import checkpoints, logs, loop, runs, state
+from vidact.training import checkpoints, logs, prepare, runs, state
 from vidact.training.optimizer import make_optimizer
 
 TASKS = {"drawer-open": "open the drawer", "button-press": "press the button"}
@@ -63,7 +63,7 @@ def write(folder: pathlib.Path) -> pathlib.Path:
     """Writes the data and a run's work directory, whose path it returns."""
     settings, workdir = config(write_data(folder)), folder / "run"
     train = pipeline.make_dataset(settings.data, seed=0, batch_size=1)
-    codec = loop.fit_codec(settings.encoder, train)
+    codec = prepare.fit_codec(settings.encoder, train)
     runs.write_assets(workdir, codec, train.statistics, train.source.fingerprint, {})
     runs.write_config(workdir, settings)
     optimizer = make_optimizer(settings.optimizer, settings.train.steps)

@@ -14,7 +14,7 @@ from vidact.errors import UserError
 from vidact.interop import export_weights, import_weights, networks, pretrained
 from vidact.models import registry
 from vidact.nn import flat, lora
-from vidact.training import checkpoints, loop, runs, state
+from vidact.training import checkpoints, prepare, runs, state
 
 SMALL = {
     "data__held_out": 0.0,
@@ -70,7 +70,7 @@ def test_lora_factors_are_not_asked_of_published_weights_and_go_back_in_them(fol
     changes |= {**SMALL, "model__lora_rank": 2}
     config, workdir = tiny.config(root / "squares/1.0.0", **changes), tmp_path / "run"
     config.train.pretrained = str(root / "imported")
-    start = loop.prepare(config, workdir, pretrained.start(config)).state
+    start = prepare.trainer(config, workdir, pretrained.start(config)).state
     ema = {k: v + 0.1 if lora.is_factor(k) else v for k, v in start.ema.items()}
     runs.write_config(workdir, config)
     with checkpoints.open_manager(workdir) as manager:

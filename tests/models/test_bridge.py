@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from vidact.models.covar import bridge, leaks
+from vidact.models.covar import bridge, leaks, visibility
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.model import CoVAR
 from vidact.nn import flat, layers
@@ -98,7 +98,7 @@ def test_cross_attention_over_nothing_is_nothing():
     np.testing.assert_array_equal(out[0], other[0])
     bias = layer.video.proj.bias[...]
     np.testing.assert_allclose(out[0], video + bias, atol=1e-6)
-    apart = jnp.asarray(bridge.visibility_bias("separate", 2, 2, 2))
+    apart = jnp.asarray(visibility.bias("separate", 2, 2, 2))
     hidden = layer(video, action, turns, jnp.ones((1, 6), bool), apart)
     np.testing.assert_allclose(hidden[1], action + layer.action.proj.bias[...], atol=1e-6)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from vidact.models.covar import bridge, leaks
+from vidact.models.covar import leaks, visibility
 
 LINE = re.compile(r"(\w+) (\w+): (leak|sees) (action|video)<-(future|video|action): (\S+)")
 
@@ -16,7 +16,7 @@ def test_nothing_leaks_in_any_visibility_and_mode(capsys):
     line = ["--config", str(tiny.ROOT / "configs/base.py")]
     leaks.main(line + [f"--config.{key}={value}" for key, value in changes.items()])
     rows = [LINE.fullmatch(row).groups() for row in capsys.readouterr().out.splitlines()]
-    assert {row[0] for row in rows} == set(bridge.VISIBILITIES)
+    assert {row[0] for row in rows} == set(visibility.VISIBILITIES)
     moved = {(v, mode, who, what): (kind, float(x)) for v, mode, kind, who, what, x in rows}
     # Per visibility: three modes generate actions (two pairs), three the video (one).
     assert len(moved) == len(rows) == 5 * (3 * 2 + 3)
@@ -47,7 +47,7 @@ def test_what_is_hidden_across_the_bridge():
         "video_sees_action": ["1111", "1111", "0011", "0011"],
         "separate": ["1100", "1100", "0011", "0011"],
     }
-    for visibility, rows in see.items():
+    for kind, rows in see.items():
         wanted = np.array([[c == "1" for c in row] for row in rows])
-        np.testing.assert_array_equal(bridge.visibility_bias(visibility, 2, 1, 2)[0] == 0, wanted)
-    assert bridge.visibility_bias("joint", 2, 1, 2) is None
+        np.testing.assert_array_equal(visibility.bias(kind, 2, 1, 2)[0] == 0, wanted)
+    assert visibility.bias("joint", 2, 1, 2) is None

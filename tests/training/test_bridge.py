@@ -14,7 +14,7 @@ from data_pipelines import rlds_writer
 from tests import tiny
 from tests.data_pipelines import shards
 from vidact.encoders.encode import encode
-from vidact.training import feed, loop, step
+from vidact.training import feed, prepare, step
 
 FREE = ("data.frames", "data.held_out", "encoder.channels", "encoder.clips", "evaluate.tasks")
 SMALL = {
@@ -55,7 +55,7 @@ def written(folder: pathlib.Path) -> pathlib.Path:
 
 def fall(settings, workdir: pathlib.Path) -> float:
     """Loss on 10 fixed (t, noise) pairs after 30 steps, as a share of the loss before."""
-    trainer = loop.prepare(settings, workdir)
+    trainer = prepare.trainer(settings, workdir)
     batch = feed.to_devices(trainer.train.batch_at(0), trainer.mesh)
 
     @jax.jit

@@ -12,7 +12,7 @@ from tests import tiny
 from vidact.encoders.encode import encode
 from vidact.models import registry
 from vidact.nn import flat
-from vidact.training import feed, loop, sharding, step
+from vidact.training import feed, prepare, sharding, step
 
 WEIGHTS = {"video": 1.0, "action": 1.0}
 
@@ -22,13 +22,13 @@ def pieces(request, tmp_path_factory):
     data = tiny.write_data(tmp_path_factory.mktemp("devices"))
     # Norms over groups of two channels, as tiny has them, amplify rounding errors beyond bound.
     config = tiny.config(data, model__decoder_channels=(64, 64), model__family=request.param)
-    train, _ = loop.open_data(config, pipeline.open_source(config.data))
+    train, _ = prepare.open_data(config, pipeline.open_source(config.data))
     make = registry.maker(config)
     plan = flat.blueprint(make)
     parameters = jax.device_get(jax.jit(lambda: flat.parameters(make()))())
     rng = np.random.default_rng(0)  # zero-initialised parts would hide a wrong gradient
     noisy = {k: v + rng.normal(0, 0.02, v.shape).astype(v.dtype) for k, v in parameters.items()}
-    return plan, noisy, loop.fit_codec(config.encoder, train), train.batch_at(0)
+    return plan, noisy, prepare.fit_codec(config.encoder, train), train.batch_at(0)
 
 
 def gradients(pieces, data: int, fsdp: int):

@@ -13,7 +13,7 @@ from vidact.encoders.encode import encode
 from vidact.models import registry
 from vidact.models.protocol import ModalityLoss
 from vidact.nn import flat
-from vidact.training import loop, optimizer, state, step
+from vidact.training import optimizer, prepare, state, step
 
 FREEZE = (r"^text_encoder/", r"positions$", r"^video/time/")
 EMA = 0.9
@@ -36,13 +36,13 @@ def setup(tmp_path_factory) -> Setup:
     data = tiny.write_data(tmp_path_factory.mktemp("step"))
     config = tiny.config(data, model__decoder_channels=(32,), data__frames=9)
     config.optimizer.warmup = 0
-    train, _ = loop.open_data(config, pipeline.open_source(config.data))
+    train, _ = prepare.open_data(config, pipeline.open_source(config.data))
     make = registry.maker(config)
     plan = flat.blueprint(make)
     change = optimizer.make_optimizer(config.optimizer, 10)
     first = jax.jit(lambda: state.create(make, FREEZE, change))()
     update = step.make_step(plan, change, seed=3, weights=WEIGHTS, ema_decay=EMA)
-    codec = loop.fit_codec(config.encoder, train)
+    codec = prepare.fit_codec(config.encoder, train)
     # The last windows of the last episode run over its end.
     batch = train.load(np.arange(len(train) - 8, len(train))).as_dict()
     return Setup(plan, first, batch, codec, jax.jit(update))

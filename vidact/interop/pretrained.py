@@ -18,14 +18,14 @@ from vidact.encoders.video import linear
 from vidact.errors import UserError
 from vidact.models import registry
 from vidact.nn import flat, lora
-from vidact.training import checkpoints, loop, runs
+from vidact.training import checkpoints, prepare, runs
 
 VIDEO = "opensora-stdit3"
 # What an earlier run need not have had, beside LoRA factors.
 FRESH = ("refiner/",)
 
 
-def start(config: ml_collections.ConfigDict) -> loop.Start:
+def start(config: ml_collections.ConfigDict) -> prepare.Start:
     """What `config.train.pretrained` names: imported weights, or a work directory.
 
     A run that starts from another keeps its codec, and on the same data set its statistics.
@@ -35,7 +35,7 @@ def start(config: ml_collections.ConfigDict) -> loop.Start:
     """
     folder = pathlib.Path(config.train.pretrained)
     if not (folder / runs.CONFIG).is_file():
-        return loop.Start(functools.partial(video_branch, folder))
+        return prepare.Start(functools.partial(video_branch, folder))
     old = runs.read_config(folder)
     difference = runs.first_difference(old.encoder.to_dict(), config.encoder.to_dict())
     if difference and config.encoder.kind == "linear":
@@ -44,7 +44,7 @@ def start(config: ml_collections.ConfigDict) -> loop.Start:
             f"{difference.replace('config.', 'config.encoder.', 1)}; use its values"
         )
     fingerprint = json.loads((folder / runs.FINGERPRINT).read_text())["sha256"]
-    return loop.Start(
+    return prepare.Start(
         functools.partial(run_parameters, folder),
         linear.load(folder / runs.CODEC) if config.encoder.kind == "linear" else None,
         {fingerprint: actions.load_statistics(folder / runs.STATISTICS)},

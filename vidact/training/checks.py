@@ -14,7 +14,7 @@ from vidact.encoders.text import reader
 from vidact.encoders.video import codec
 from vidact.errors import UserError
 from vidact.models import registry
-from vidact.models.covar import action_decoder, bridge, text_encoder
+from vidact.models.covar import action_decoder, bridge, text_encoder, visibility
 from vidact.nn import unet1d
 from vidact.processes import joint_time
 
@@ -65,7 +65,7 @@ CHOICES = {
     "model.remat": ("none", "dots", "full"),
     "model.dtype": ("float32", "bfloat16"),
     "model.bridge_kind": bridge.KINDS,
-    "model.visibility": bridge.VISIBILITIES,
+    "model.visibility": visibility.VISIBILITIES,
     "model.times": tuple(joint_time.SAMPLERS),
     "model.order": joint_time.ORDERS,
     "model.decoder": tuple(action_decoder.DECODERS),

@@ -14,7 +14,7 @@ from vidact.encoders.video.codec import latent_shape
 from vidact.encoders.video.linear import LinearCodec
 from vidact.models import registry
 from vidact.nn import flat, lora
-from vidact.training import checks, loop, sharding, state, step
+from vidact.training import checks, prepare, sharding, state, step
 from vidact.training.optimizer import make_optimizer
 
 # Dense bfloat16 peak in TFLOP/s, from the makers' data sheets: RTX 4090, L40S (362 with 48 GB;
@@ -106,7 +106,7 @@ def lower(config: ml_collections.ConfigDict, plan: flat.Blueprint, mesh: jax.sha
     """The training step before compiling and a function that makes its arguments."""
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     make = registry.maker(config)
-    create, layout = loop.state_maker(make, plan, config, optimizer, mesh)
+    create, layout = prepare.state_maker(make, plan, config, optimizer, mesh)
     update = step.make_step(
         plan,
         optimizer,

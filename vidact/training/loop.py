@@ -1,14 +1,12 @@
 """The training loop: data to devices, step, log, checkpoint; resumes where it was killed."""
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import math
 import pathlib
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,65 +16,17 @@ import numpy as np
 from tqdm import tqdm
 
 import vidact
-from data_pipelines import encoded, pipeline
-from data_pipelines.sidecars import Sidecar
-from data_pipelines.sources.cache import CachedSource
-from vidact import actions
-from vidact.actions import Statistics
 from vidact.batch import Batch
-from vidact.encoders.text import reader
-from vidact.encoders.video import linear
-from vidact.encoders.video.codec import VideoCodec, open_codec
 from vidact.errors import UserError
-from vidact.models import registry
-from vidact.nn import flat
-from vidact.training import checkpoints, checks, feed, logs, runs, sharding, state, step
-from vidact.training.optimizer import check_scales, make_optimizer
+from vidact.training import checkpoints, checks, feed, logs, prepare, runs, step
 
 EVALUATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
-
-
-@dataclasses.dataclass(frozen=True)
-class Start:
-    """What a new run starts from instead of random parameters.
-
-    Attributes:
-      parameters: from random parameters to those that replace them; need not return all.
-      codec: the fitted codec that they were trained with, or None.
-      statistics: by the data set's fingerprint, those that they were trained with.
-    """
-
-    parameters: Callable[[state.Parameters], state.Parameters]
-    codec: linear.LinearCodec | None = None
-    statistics: Mapping[str, Mapping[str, Statistics]] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass
-class Trainer:
-    """What a run consists of, ready to step.
-
-    Attributes:
-      codec: None where latents are stored.
-      data_sets: names for the log, by the batches' dataset_id.
-    """
-
-    config: ml_collections.ConfigDict
-    workdir: pathlib.Path
-    train: pipeline.WindowDataset
-    held_out: pipeline.WindowDataset | None
-    codec: VideoCodec | None
-    mesh: jax.sharding.Mesh
-    blueprint: flat.Blueprint
-    state: state.TrainState
-    update: Any
-    evaluate: Any
-    data_sets: tuple[str, ...]
 
 
 def run(
     config: ml_collections.ConfigDict,
     workdir: str | pathlib.Path,
-    start: Start | None = None,
+    start: prepare.Start | None = None,
 ) -> None:
     """Trains to config.train.steps, continuing from the newest checkpoint in `workdir`.
 
@@ -92,7 +42,7 @@ def run(
     workdir = pathlib.Path(workdir).absolute()
     checks.check_sizes(config)
     check_workdir(config, workdir)
-    trainer = prepare(config, workdir, start)
+    trainer = prepare.trainer(config, workdir, start)
     with checkpoints.open_manager(
         workdir, keep=config.train.keep, every=config.train.checkpoint_every
     ) as manager:
@@ -122,152 +72,7 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
         )
 
 
-def prepare(
-    config: ml_collections.ConfigDict,
-    workdir: pathlib.Path,
-    start: Start | None = None,
-) -> Trainer:
-    """Opens the data, builds a sharded state, and fits the codec, or reads it where a run goes on.
-
-    Raises:
-      UserError: the data cannot be read or sizes do not fit; nothing has been written then.
-    """
-    mesh = sharding.make_mesh(config.mesh)
-    sharding.check_batch(config.train.batch_size, mesh)
-    make = registry.maker(config)
-    plan = flat.blueprint(make)
-    state.check_freeze(plan.shapes, config.train.freeze, plan.buffers)
-    check_scales(plan.shapes, config.optimizer.scales)
-    optimizer = make_optimizer(config.optimizer, config.train.steps)
-    source = pipeline.open_source(config.data)
-    resuming = runs.has_checkpoint(workdir)
-    if resuming:
-        runs.check_data_set(workdir, source.name, source.fingerprint)
-        runs.check_encoders(workdir, config)
-    start = Start(parameters=lambda _: {}) if start is None else start
-    known = start.statistics.get(source.fingerprint)
-    if resuming:
-        known = actions.load_statistics(workdir / runs.STATISTICS)
-    train, held_out = open_data(config, source, known)
-    checks.check_data(config, source.name, train.statistics)
-    create, layout = state_maker(make, plan, config, optimizer, mesh)
-    fresh = create()
-    stored = encoded.read(config.data.encoded) if config.data.encoded else None
-    if not resuming:
-        found = start.parameters({**fresh.params, **fresh.frozen})
-        fresh = state.with_parameters(fresh, found)
-        fitted = first_codec(config, train, start.codec, stored)
-        identities = runs.encoders_of(config)
-        if stored:
-            identities = runs.same_encoders(stored.folder, stored.identities, identities)
-        runs.write_assets(workdir, fitted, train.statistics, source.fingerprint, identities)
-    codec = None if stored else open_codec(config, workdir / runs.CODEC)
-    data_sets = (short_name(source.name),)
-    update = step.make_step(
-        plan,
-        optimizer,
-        seed=config.seed,
-        weights=config.train.loss_weights.to_dict(),
-        ema_decay=config.train.ema,
-        data_sets=len(data_sets),
-    )
-    return Trainer(
-        config=config,
-        workdir=workdir,
-        train=train,
-        held_out=held_out,
-        codec=jax.device_put(codec, jax.NamedSharding(mesh, jax.P())),
-        mesh=mesh,
-        blueprint=plan,
-        state=fresh,
-        update=jax.jit(update, donate_argnums=0, out_shardings=(layout, None)),
-        evaluate=jax.jit(step.make_evaluation(plan)),
-        data_sets=data_sets,
-    )
-
-
-def short_name(source: str) -> str:
-    """`DIR/bridge/1.0.0 split train` -> `bridge`: the last folder that is no version."""
-    parts = pathlib.PurePath(source.split(" split ")[0]).parts
-    return next((p for p in reversed(parts) if not re.fullmatch(r"[\d.]+", p)), source)
-
-
-def open_data(
-    config: ml_collections.ConfigDict,
-    source: CachedSource,
-    statistics: Mapping[str, Statistics] | None = None,
-) -> tuple[pipeline.WindowDataset, pipeline.WindowDataset | None]:
-    """Training windows and, where episodes are held out, theirs; `statistics` if known already.
-
-    Raises:
-      UserError: stored latents or coarse actions are missing or were made from something else.
-    """
-    sidecars, known = [], None
-    if config.data.encoded:
-        stored = encoded.read(config.data.encoded)
-        encoded.check(stored, config, source.fingerprint)
-        sidecars, known = [encoded.latents(stored)], encoded.texts(stored)
-    if config.data.coarse:
-        sidecars.append(Sidecar([pathlib.Path(config.data.coarse)]))
-    args = dict(
-        seed=config.seed,
-        read_text=reader.open_reader(config, known),
-        sidecars=sidecars,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        source=source,
-    )
-    size = config.train.batch_size
-    train = pipeline.make_dataset(config.data, batch_size=size, statistics=statistics, **args)
-    if not config.data.held_out:
-        return train, None
-    held_out = pipeline.make_dataset(
-        config.data, batch_size=size, split="held_out", statistics=train.statistics, **args
-    )
-    return train, held_out
-
-
-def first_codec(
-    config: ml_collections.ConfigDict,
-    train: pipeline.WindowDataset,
-    given: linear.LinearCodec | None,
-    stored: encoded.Encoded | None,
-) -> linear.LinearCodec | None:
-    """The fitted codec of a new run: that of its stored latents, a given one, or a fresh one."""
-    if config.encoder.kind != "linear":
-        return None
-    if stored is not None:
-        return linear.load(stored.codec)
-    return given or fit_codec(config.encoder, train)
-
-
-def fit_codec(
-    config: ml_collections.ConfigDict, train: pipeline.WindowDataset
-) -> linear.LinearCodec:
-    """Fits the linear codec to evenly spaced training windows and prints what it costs."""
-    count = min(config.clips, len(train))
-    clips = train.load(np.linspace(0, len(train) - 1, count).astype(np.int64)).pixels
-    codec = linear.fit(clips, patch=config.patch, frames=config.frames, channels=config.channels)
-    restored = np.asarray(linear.to_uint8(codec.decode(codec.encode(clips[:64]))))
-    error = np.square(restored.astype(np.float32) - clips[:64]).mean()
-    if config.blind:  # the control that trains without images
-        codec = linear.blinded(codec)
-    print(f"codec psnr: {10 * math.log10(255**2 / error):.1f} dB (training frames)", flush=True)
-    return codec
-
-
-def state_maker(make, plan: flat.Blueprint, config, optimizer, mesh):
-    """A jitted function that makes a fresh state, sharded by the rule table, and the shardings."""
-    shardings = sharding.parameter_shardings(plan.shapes, mesh)
-
-    def create():
-        return state.create(make, config.train.freeze, optimizer, config.train.frozen_dtype)
-
-    layout = sharding.like_parameters(jax.eval_shape(create), shardings, mesh)
-    return jax.jit(create, out_shardings=layout), layout
-
-
-def _loop(trainer: Trainer, manager) -> None:
+def _loop(trainer: prepare.Trainer, manager) -> None:
     config, logger = trainer.config.train, logs.Logger(trainer.workdir)
     start = int(trainer.state.step)
     batches = feed.prefetch(_batches(trainer, start), trainer.mesh)
@@ -303,7 +108,7 @@ def _loop(trainer: Trainer, manager) -> None:
         manager.wait_until_finished()
 
 
-def _batches(trainer: Trainer, start: int):
+def _batches(trainer: prepare.Trainer, start: int):
     if not trainer.config.overfit_one_batch:
         yield from trainer.train.from_step(start)
     first = trainer.train.batch_at(0)
@@ -311,7 +116,7 @@ def _batches(trainer: Trainer, start: int):
         yield first
 
 
-def evaluation_loss(trainer: Trainer) -> dict[str, float]:
+def evaluation_loss(trainer: prepare.Trainer) -> dict[str, float]:
     """Mean held-out loss per modality over fixed times, with fixed noise and windows."""
     assert trainer.held_out is not None
     batch = feed.to_devices(trainer.held_out.batch_at(0), trainer.mesh)
@@ -367,5 +172,5 @@ def _trace(workdir: pathlib.Path, number: int, metrics, batch: Batch) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def _plain(trainer: Trainer) -> dict[str, Any]:
+def _plain(trainer: prepare.Trainer) -> dict[str, Any]:
     return json.loads(json.dumps(trainer.config.to_dict()))

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Shaped
 
 from vidact.inputs import Observation
-from vidact.models.covar import action_decoder, action_dit, bridge, video_dit
+from vidact.models.covar import action_decoder, action_dit, bridge, video_dit, visibility
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.joint_flow import JointFlow
 from vidact.nn import layers, rope
@@ -79,7 +79,7 @@ class Trunk(nnx.Module):
         t6, seen = (_per_token(part, n, s) for part in (t6, seen))
         places = jnp.concatenate(bridge.places(config, n, s, m - 1))
         rotation = rope.rotation(places, rope.frequencies(c // config.video_heads))
-        y, bias = self.y_proj(text), bridge.visibility_bias(config.visibility, n, s, m)
+        y, bias = self.y_proj(text), visibility.bias(config.visibility, n, s, m)
 
         def body(x, block):
             return block(x, t6, y, text_mask, rotation, seen, bias)

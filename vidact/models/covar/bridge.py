@@ -12,14 +12,6 @@ from vidact.nn.attention import attend
 from vidact.nn.linear import Linear
 from vidact.nn.norms import RMSNorm, layer_norm
 
-VISIBILITIES = (
-    "joint",
-    "action_sees_first_frame",
-    "action_sees_video",
-    "video_sees_action",
-    "separate",
-)
-HIDDEN = -1e30
 KINDS = ("bridge", "self_attention", "cross_attention", "none")
 
 
@@ -77,7 +69,7 @@ class Bridge(nnx.Module):
           action: tokens of the action stream, the state's first.
           rotations: RoPE tables of the video's T * S and of the action's M tokens.
           key_mask: [B, T * S + M], False = padding.
-          bias: of `visibility_bias`, added to the logits.
+          bias: of `visibility.bias`, added to the logits.
         """
         sides = self._sides(video, action, rotations)
         if self.kind == "cross_attention":
@@ -224,48 +216,6 @@ def _cross(video, action, key_mask, bias):
         seen = seen.reshape(*seen.shape[:2], -1)
         results.append(jnp.where(there.any(-1, keepdims=True), seen, 0))
     return tuple(results)
-
-
-def visibility_bias(
-    visibility: str, frames: int, tokens: int, actions: int
-) -> Float[Array, "1 n n"] | None:
-    """What must not be seen across the bridge, as -1e30 for a query (row) and a key (column).
-
-    Args:
-      visibility: joint | action_sees_first_frame | action_sees_video | video_sees_action |
-        separate. The first frame counts as an action's under action_sees_first_frame: what it
-        learnt of later frames it would pass on.
-      frames: T of the video.
-      tokens: S of a frame.
-      actions: M tokens, the state included.
-
-    Returns:
-      None where everything is seen.
-    """
-    if visibility == "joint":
-        return None
-    video = np.arange(frames * tokens + actions) < frames * tokens
-    later = video & (np.arange(len(video)) >= tokens)
-    hidden = {
-        "action_sees_first_frame": [(~later, later)],
-        "action_sees_video": [(video, ~video)],
-        "video_sees_action": [(~video, video)],
-        "separate": [(video, ~video), (~video, video)],
-    }[visibility]
-    pairs = np.logical_or.reduce([np.outer(query, key) for query, key in hidden])
-    return jnp.where(pairs, HIDDEN, 0.0)[None]
-
-
-def first_frame_bias(visibility: str, frames: int) -> Float[Array, "1 t t"] | None:
-    """For attention over time: under action_sees_first_frame frame 0 sees no other.
-
-    A departure from Open-Sora, whose temporal attention mixes all frames (specs/opensora.md 1.4).
-    """
-    if visibility != "action_sees_first_frame":
-        return None
-    bias = np.zeros((1, frames, frames), np.float32)
-    bias[:, 0, 1:] = HIDDEN
-    return jnp.asarray(bias)
 
 
 def rotations(config: CoVARConfig, count: int, tokens: int, actions: int):

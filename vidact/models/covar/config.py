@@ -22,7 +22,7 @@ class CoVARConfig:
         table IV.
       bridge_every: layers of both streams per bridge; divides `depth`.
       bridge_matched: give self_attention as many parameters as bridge has.
-      visibility: what the streams see of each other, one of `vidact.models.covar.bridge`'s
+      visibility: what the streams see of each other, one of `vidact.models.covar.visibility`'s
         VISIBILITIES.
       mlp_ratio: hidden over width of every MLP.
       patch: latent pixels per token side.

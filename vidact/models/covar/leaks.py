@@ -25,9 +25,9 @@ from vidact import command
 from vidact.inputs import Chunk, Observation, SampleRequest
 from vidact.models import registry
 from vidact.models.covar import config as covar_config
-from vidact.models.covar.bridge import VISIBILITIES
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.model import CoVAR
+from vidact.models.covar.visibility import VISIBILITIES
 from vidact.processes import joint_time
 
 FRAMES, SIDE, ACTIONS, WORDS = 3, 4, 4, 3

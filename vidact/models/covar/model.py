@@ -5,7 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from vidact.inputs import Observation
-from vidact.models.covar import action_dit, bridge
+from vidact.models.covar import action_dit, bridge, visibility
 from vidact.models.covar.action_dit import ActionDiT
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.video_dit import VideoDiT
@@ -84,8 +84,8 @@ class CoVAR(JointFlow):
         action_time, a6 = self.action.time(t_action, observation.fps)
         turn_video, turn_action = self.video.rotation(n), self.action.rotation(actions.shape[1])
         turn_bridge = bridge.rotations(config, n, x.shape[2], actions.shape[1])
-        across = bridge.visibility_bias(config.visibility, n, x.shape[2], a.shape[1])
-        in_time = bridge.first_frame_bias(config.visibility, n)
+        across = visibility.bias(config.visibility, n, x.shape[2], a.shape[1])
+        in_time = visibility.first_frame_bias(config.visibility, n)
         tokens = action_dit.keys(action_mask)
         seen = jnp.concatenate([jnp.repeat(latent_mask, x.shape[2], axis=1), tokens], axis=1)
 
