@@ -10,10 +10,13 @@ long again as the shallowest.
 """
 
 import argparse
+import pathlib
 import sys
 import time
 
 import jax
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from vidact import command
 from vidact.models import registry
