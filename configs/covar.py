@@ -46,7 +46,7 @@ def get_config(size: str) -> ml_collections.ConfigDict:
         learn_sigma=True,  # as the released weights have it
         times="logit_beta",
         mode_share=0.25,
-        dtype="bfloat16",
+        dtype="float32" if size == "tiny" else "bfloat16",  # CPUs emulate bfloat16
         remat="full",
     )
     config.optimizer.update(
