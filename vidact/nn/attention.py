@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from vidact.nn import rope
 from vidact.nn.linear import Linear
-from vidact.nn.norms import RMSNorm
+from vidact.nn.norms import RMSNorm, scale_rows
 
 Rotation = tuple[Float[Array, "n d"], Float[Array, "n d"]]
 
@@ -37,8 +37,9 @@ def attend(
         logits = logits + bias
     if key_mask is not None:
         logits = jnp.where(key_mask[:, None, None, :], logits, -1e30)
-    weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
-    return jnp.einsum("bhnm,bhmd->bhnd", weights, v).transpose(0, 2, 1, 3)
+    weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
+    weights = scale_rows(weights, 1 / weights.sum(-1))
+    return jnp.einsum("bhnm,bhmd->bhnd", weights.astype(v.dtype), v).transpose(0, 2, 1, 3)
 
 
 class SelfAttention(nnx.Module):

@@ -60,7 +60,8 @@ class DiTBlock(nnx.Module):
           bias: added to the logits of attention over time.
         """
         table = (self.scale_shift_table[...] + t6).astype(x.dtype)
-        shift1, scale1, gate1, shift2, scale2, gate2 = (table[:, :, i, None] for i in range(6))
+        spread = (over_places(table[:, :, i], x.shape[2]) for i in range(6))
+        shift1, scale1, gate1, shift2, scale2, gate2 = spread
         h = self._self_attention(modulate(x, shift1, scale1), rotation, frame_mask, bias)
         x = x + gate1 * h
         b, t, s, c = x.shape
@@ -74,3 +75,9 @@ class DiTBlock(nnx.Module):
         mask = None if frame_mask is None else jnp.repeat(frame_mask, s, axis=0)
         h = self.attn(x.swapaxes(1, 2).reshape(b * s, t, c), rotation, mask, bias)
         return h.reshape(b, s, t, c).swapaxes(1, 2)
+
+
+def over_places(x: Float[Array, "b t c"], places: int) -> Float[Array, "b t s c"]:
+    """A frame's values for each of its places, as a product with ones; see `norms.scale_rows`."""
+    ones = jnp.ones((*x.shape[:2], places), x.dtype)
+    return jnp.einsum("bts,btc->btsc", ones, x, precision="highest")

@@ -6,12 +6,20 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 
+def scale_rows(x: Float[Array, "*b c"], by: Float[Array, "*b"]) -> Float[Array, "*b c"]:
+    """x * by[..., None], as a product of matrices, so that its gradient is one too.
+
+    The gradient of a broadcast is the sum of a product of two arrays, with which XLA's CPU backend
+    is up to twenty times slower.
+    """
+    return jnp.einsum("...c,...->...c", x, by, precision="highest")
+
+
 def layer_norm(x: Float[Array, "*b c"], eps: float = 1e-6) -> Float[Array, "*b c"]:
     """LayerNorm without affine parameters (DiT's; specs/opensora.md 1.6)."""
     y = x.astype(jnp.float32)
     y = y - y.mean(-1, keepdims=True)
-    y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + eps)
-    return y.astype(x.dtype)
+    return scale_rows(y, jax.lax.rsqrt(jnp.square(y).mean(-1) + eps)).astype(x.dtype)
 
 
 class LayerNorm(nnx.Module):

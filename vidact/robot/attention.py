@@ -1,14 +1,14 @@
 """Attention with qk-norm and rotary positions, as in `vidact.nn.attention` and `vidact.nn.rope`."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Complex64, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vidact.robot.layers import RMSNorm
 
 THETA = 10000.0
-Rotation = tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]
+Rotation = Complex64[Tensor, "n pairs"]
 
 
 def frequencies(head_dim: int) -> Float[Tensor, "pairs"]:
@@ -17,17 +17,15 @@ def frequencies(head_dim: int) -> Float[Tensor, "pairs"]:
 
 
 def rotation(positions: Float[Tensor, "n"], rates: Float[Tensor, "pairs"]) -> Rotation:
-    """Cosine and sine of position * frequency, each repeated for its pair."""
-    angles = (positions[:, None] * rates).repeat_interleave(2, dim=-1)
-    return angles.cos(), angles.sin()
+    """cos(position * frequency) + i sin(position * frequency)."""
+    angles = positions[:, None] * rates
+    return torch.polar(torch.ones_like(angles), angles)
 
 
 def rotate(x: Float[Tensor, "*b n h d"], table: Rotation) -> Float[Tensor, "*b n h d"]:
-    """Turns interleaved pairs: (a, b) -> (a cos - b sin, b cos + a sin)."""
-    cos, sin = (part[:, None, :] for part in table)
-    pairs = x.unflatten(-1, (-1, 2))
-    turned = torch.stack([-pairs[..., 1], pairs[..., 0]], dim=-1).flatten(-2)
-    return x * cos + turned * sin
+    """Turns interleaved pairs, (a, b) -> (a cos - b sin, b cos + a sin), as complex numbers."""
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * table[:, None]).flatten(-2)
 
 
 def attend(

@@ -8,7 +8,7 @@ from vidact.robot import attention
 from vidact.robot.config import Sizes
 from vidact.robot.layers import RMSNorm, layer_norm
 
-Rotations = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]  # each as attention.Rotation
+Rotations = tuple[Tensor, Tensor]  # each an attention.Rotation, of its own length
 
 
 class Side(nn.Module):

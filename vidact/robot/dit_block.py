@@ -62,9 +62,10 @@ class DiTBlock(nn.Module):
         """
         table = (self.scale_shift_table + t6)[:, :, :, None]
         shift1, scale1, gate1, shift2, scale2, gate2 = table.unbind(2)
-        x = x + gate1 * self._self_attention(modulate(x, shift1, scale1), turn, frame_mask)
+        h = self._self_attention(modulate(x, shift1, scale1), turn, frame_mask)
+        x = torch.addcmul(x, gate1, h)
         x = x + self.cross_attn(x.flatten(1, 2), text, text_mask).reshape(x.shape)
-        return x + gate2 * self.mlp(modulate(x, shift2, scale2))
+        return torch.addcmul(x, gate2, self.mlp(modulate(x, shift2, scale2)))
 
     def _self_attention(self, x, turn, frame_mask):
         b, t, s, _ = x.shape

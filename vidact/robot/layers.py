@@ -20,7 +20,7 @@ def modulate(
     x: Float[Tensor, "*b c"], shift: Float[Tensor, "*s c"], scale: Float[Tensor, "*s c"]
 ) -> Float[Tensor, "*b c"]:
     """LN(x) (1 + scale) + shift."""
-    return layer_norm(x) * (1 + scale) + shift
+    return torch.addcmul(shift, layer_norm(x), 1 + scale)
 
 
 class RMSNorm(nn.Module):

@@ -81,7 +81,8 @@ class VideoDiT(TimedStream):
         x = self.x_embedder.proj(x)
         scale = (h * w * LATENT_PIXELS**2) ** 0.5 / 512
         position = position_2d(x.shape[3], x.shape[4], self.width, scale)
-        return x.flatten(3).permute(0, 2, 3, 1) + torch.from_numpy(position).to(x.device)
+        x = x.flatten(3).permute(0, 2, 3, 1) + torch.from_numpy(position).to(x.device)
+        return x.contiguous()  # a sum keeps its operand's strides, so would every block's
 
     def rotation(self, frames: int) -> attention.Rotation:
         """RoPE of the temporal blocks at latent frames 0..T-1."""
