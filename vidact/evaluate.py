@@ -100,7 +100,7 @@ def _result(
     """What evaluation.json holds."""
     return {
         "step": run.step,
-        "data_set": opening.dataset_name(run.config.data.root),
+        "data_set": ", ".join(run.statistics),
         "parameters": sampling.parameters(run),
         "settings": run.config.evaluate.to_dict(),
         "tasks": [_task(run, task) for task in tasks],

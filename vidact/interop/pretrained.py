@@ -13,7 +13,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from vidact import actions, store
+from vidact import store
 from vidact.encoders.video import linear
 from vidact.errors import UserError
 from vidact.models import registry
@@ -47,7 +47,7 @@ def start(config: ml_collections.ConfigDict) -> prepare.Start:
     return prepare.Start(
         functools.partial(run_parameters, folder),
         linear.load(folder / runs.CODEC) if config.encoder.kind == "linear" else None,
-        {fingerprint: actions.load_statistics(folder / runs.STATISTICS)},
+        {fingerprint: runs.read_statistics(folder)},
     )
 
 

@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 
 from vidact import tiles
-from vidact.actions import METHODS, Statistics
+from vidact.actions import METHODS
 from vidact.encoders.text import reader
 from vidact.encoders.video import codec
 from vidact.errors import UserError
@@ -157,21 +157,19 @@ def _value(config: ml_collections.ConfigDict, key: str) -> Any:
     return functools.reduce(lambda section, name: section[name], key.split("."), config)
 
 
-def check_data(
-    config: ml_collections.ConfigDict, name: str, statistics: Mapping[str, Statistics]
-) -> None:
+def check_data(config: ml_collections.ConfigDict, name: str, widths: Mapping[str, int]) -> None:
     """Refuses a data set whose actions or states have another width than the model's.
 
     Args:
       config: the whole configuration.
       name: of the data set, for the message.
-      statistics: 'action' and 'state' of the data set.
+      widths: columns of its 'action' and 'state'.
 
     Raises:
       UserError: names the key and the width that it should have.
     """
-    for kind, measured in statistics.items():
-        key, width = f"{kind}_dim", len(measured.mean)
+    for kind, width in widths.items():
+        key = f"{kind}_dim"
         if config.model[key] != width:
             raise UserError(
                 f"config.model.{key}={config.model[key]}: {name} has {width} "

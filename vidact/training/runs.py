@@ -23,6 +23,8 @@ from vidact.models.protocol import VideoActionModel
 from vidact.nn import flat
 from vidact.training import checkpoints
 
+SetStatistics = Mapping[str, actions.Statistics]
+
 CONFIG = "config.json"
 CODEC = "assets/video_codec.safetensors"
 STATISTICS = "assets/statistics.json"
@@ -48,14 +50,31 @@ class Run:
       step: the checkpoint's step.
       config: the configuration that it was trained with.
       model: with the inference (averaged) weights.
-      statistics: 'action' and 'state', for normalising.
+      statistics: by data set, in the order of dataset_id: 'action' and 'state', for normalising.
     """
 
     workdir: pathlib.Path
     step: int
     config: ml_collections.ConfigDict
     model: VideoActionModel
-    statistics: dict[str, actions.Statistics]
+    statistics: dict[str, SetStatistics]
+
+    @property
+    def own(self) -> SetStatistics:
+        """Of the data set whose robot is meant: config.evaluate.data_set, or the only one.
+
+        Raises:
+          UserError: several data sets and none named, or another.
+        """
+        name = self.config.evaluate.data_set
+        if not name and len(self.statistics) == 1:
+            return next(iter(self.statistics.values()))
+        if name not in self.statistics:
+            raise UserError(
+                f"config.evaluate.data_set={name!r}: this run was trained on "
+                f"{', '.join(self.statistics)}; name the one whose robot is meant"
+            )
+        return self.statistics[name]
 
     @functools.cached_property
     def codec(self) -> VideoCodec:
@@ -127,7 +146,7 @@ def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
         step=step,
         config=config,
         model=plan.assemble(params),
-        statistics=actions.load_statistics(workdir / STATISTICS),
+        statistics=read_statistics(workdir),
     )
 
 
@@ -140,7 +159,7 @@ def has_checkpoint(workdir: pathlib.Path) -> bool:
 def write_assets(
     workdir: pathlib.Path,
     codec: VideoCodec | None,
-    statistics: Mapping[str, actions.Statistics],
+    statistics: Mapping[str, SetStatistics],
     fingerprint: str,
     encoders: Mapping[str, str],
 ) -> None:
@@ -149,17 +168,31 @@ def write_assets(
     Args:
       workdir: made if it is not there.
       codec: written if it was fitted to the data; one with published weights is only named.
-      statistics: 'action' and 'state'.
+      statistics: by data set: 'action' and 'state'.
       fingerprint: of the data set.
       encoders: of `encoders_of`.
     """
     (workdir / "assets").mkdir(parents=True, exist_ok=True)
-    _atomic(workdir / STATISTICS, lambda p: actions.save_statistics(p, statistics))
+    named = {f"{name}/{kind}": s for name, by in statistics.items() for kind, s in by.items()}
+    _atomic(workdir / STATISTICS, lambda p: actions.save_statistics(p, named))
     if isinstance(codec, linear.LinearCodec):
         fitted = codec
         _atomic(workdir / CODEC, lambda p: linear.save(fitted, p))
     _atomic(workdir / ENCODERS, lambda p: p.write_text(json.dumps(dict(encoders))))
     _atomic(workdir / FINGERPRINT, lambda p: p.write_text(json.dumps({"sha256": fingerprint})))
+
+
+def read_statistics(workdir: pathlib.Path) -> dict[str, SetStatistics]:
+    """Statistics of 'action' and 'state' by data set, in the order of dataset_id.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    found: dict[str, dict[str, actions.Statistics]] = {}
+    for key, value in actions.load_statistics(workdir / STATISTICS).items():
+        name, _, kind = key.rpartition("/")
+        found.setdefault(name, {})[kind] = value
+    return {name: dict(kinds) for name, kinds in found.items()}
 
 
 def write_config(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
