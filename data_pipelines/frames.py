@@ -115,7 +115,7 @@ def size(picture: Picture) -> tuple[int, int]:
     """
     if isinstance(picture, np.ndarray):
         return picture.shape[0], picture.shape[1]
-    if picture.startswith(_JPEG):
+    if is_jpeg(picture):
         height, width, _, _ = simplejpeg.decode_jpeg_header(picture)
     else:
         with _open_png(picture) as image:
@@ -125,9 +125,14 @@ def size(picture: Picture) -> tuple[int, int]:
     return height, width
 
 
+def is_jpeg(encoded: bytes) -> bool:
+    """Whether a file begins as JPEG files do."""
+    return encoded.startswith(_JPEG)
+
+
 def _decode(picture: Picture, found: tuple[int, int], out: np.ndarray, place: Placement) -> None:
     whole = found == out.shape[:2] and place.zoom == 1
-    encoded = isinstance(picture, bytes) and picture.startswith(_JPEG)
+    encoded = isinstance(picture, bytes) and is_jpeg(picture)
     if whole and encoded and out.flags.c_contiguous:
         simplejpeg.decode_jpeg(picture, buffer=out)
         return
@@ -139,7 +144,7 @@ def _decode(picture: Picture, found: tuple[int, int], out: np.ndarray, place: Pl
 
 
 def _pixels(encoded: bytes) -> np.ndarray:
-    if encoded.startswith(_JPEG):
+    if is_jpeg(encoded):
         return simplejpeg.decode_jpeg(encoded)
     with _open_png(encoded) as image:
         return np.asarray(image.convert("RGB"))

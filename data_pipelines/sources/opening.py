@@ -4,11 +4,17 @@ from collections.abc import Callable
 
 from etils import epath
 
+from data_pipelines.sources import converted
 from data_pipelines.sources.recording import Source
 from data_pipelines.sources.rlds import open_rlds
 from vidact.errors import UserError
 
-OPENERS: dict[str, Callable[[str, str], Source]] = {"rlds": open_rlds}
+OPENERS: dict[str, Callable[[str, str], Source]] = {
+    "converted": converted.open_converted,
+    "rlds": open_rlds,
+}
+# The file by which a folder of a kind is known.
+_MARKS = {converted.DESCRIPTION: "converted", converted.PLAN: "converted"}
 
 
 def open_source(spec: str, split: str = "train") -> Source:
@@ -29,4 +35,5 @@ def open_source(spec: str, split: str = "train") -> Source:
             f"{spec}: no such folder; set config.data.root to a data set's, or to KIND:DIR with "
             f"one of the kinds {', '.join(OPENERS)}"
         )
-    return OPENERS["rlds"](spec, split)
+    marks = (kind for name, kind in _MARKS.items() if (epath.Path(spec) / name).exists())
+    return OPENERS[next(marks, "rlds")](spec, split)
