@@ -44,7 +44,10 @@ def stored(
 def _file(
     picture: Picture, stated: tuple[int | None, ...], resize: tuple[int, int] | None
 ) -> bytes:
-    found = frames.size(picture)
+    try:
+        found = frames.size(picture)
+    except ValueError as error:
+        raise ValueError(f"cannot be decoded ({error})") from error
     pixels = np.empty((*(resize or found), 3), np.uint8)
     frames.decode(picture, pixels, stated)
     if isinstance(picture, bytes) and frames.is_jpeg(picture) and found == pixels.shape[:2]:

@@ -27,9 +27,9 @@ class Plan:
       fingerprint: the source's.
       episodes: how many it has.
       fps: the source's.
+      resize: height and width that frames get, None to leave them as they are.
       features: those that are converted.
       left_out: those that are not.
-      resize: height and width that frames get, None to leave them as they are.
       frames_per_record: k.
       shards: number of shards.
     """
@@ -39,9 +39,9 @@ class Plan:
     fingerprint: str
     episodes: int
     fps: float | None
+    resize: tuple[int, int] | None
     features: Mapping[str, Feature]
     left_out: tuple[str, ...]
-    resize: tuple[int, int] | None
     frames_per_record: int
     shards: int
 

@@ -1,8 +1,8 @@
 """Writes one shard of a converted data set, once: a shard that is there is left alone.
 
-The steps file comes last, so that a shard whose steps file exists is complete. Everything is
-written in a folder of its own and then put in place: two workers that write one shard at once, as
-some of Beam's runners have them do, do not meet, and what they put there is the same.
+Everything is written in a folder of its own and then put in place: a file that is there is whole,
+and two workers that write one shard at once, as some of Beam's runners have them do, do not meet;
+what they put there is the same.
 """
 
 import json
@@ -35,7 +35,8 @@ _ALWAYS = (  # also in a shard of bad episodes only
 
 def is_complete(plan: Plan, out: epath.Path, number: int) -> bool:
     """Whether both files of a shard are in place."""
-    return (out / shard_lib.steps_file(number, plan.shards)).exists()
+    names = [name(number, plan.shards) for name in (shard_lib.steps_file, shard_lib.frames_file)]
+    return all((out / name).exists() for name in names)
 
 
 def write_shard(plan: Plan, source: Source, out: epath.Path, number: int) -> None:
