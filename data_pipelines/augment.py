@@ -32,18 +32,19 @@ def none(fit: str) -> Change:
     return Change(Placement(fit))
 
 
-def draw(
-    settings: ml_collections.ConfigDict | None, fit: str, place: tuple[int, int, int]
-) -> Change:
+def is_none(settings: ml_collections.ConfigDict) -> bool:
+    """Whether config.data.augment changes nothing, whatever is drawn."""
+    return settings.to_dict() == {"zoom": 1.0, "brightness": 0, "contrast": 0, "saturation": 0}
+
+
+def draw(settings: ml_collections.ConfigDict, fit: str, place: tuple[int, int, int]) -> Change:
     """The change of one clip: a pure function of its place in the training.
 
     Args:
-      settings: config.data.augment; None for no change.
+      settings: config.data.augment.
       fit: config.data.fit.
       place: seed, step and row.
     """
-    if settings is None:
-        return none(fit)
     random = np.random.default_rng(place)
     zoom = random.uniform(settings.zoom, 1.0)
     left, top = random.uniform(0, 1, 2).tolist()

@@ -86,6 +86,15 @@ class WindowDataset:
         """Names of the robots, by embodiment_id."""
         return tuple(dict.fromkeys(data_set.view.robot for data_set in self.source.data_sets))
 
+    # Read for every window, for which a ConfigDict is slow.
+    @functools.cached_property
+    def _history(self) -> int:
+        return self.config.history
+
+    @functools.cached_property
+    def _tiles(self) -> tuple[int, int]:
+        return tuple(self.config.tiles)
+
     def indices_at(self, step: int) -> Int[np.ndarray, " b"]:
         """This process's windows of batch `step`."""
         return self.order[step].indices
@@ -94,15 +103,16 @@ class WindowDataset:
         """This process's block of batch `step`, loaded now."""
         return self._drawn(self.order[step])
 
-    def from_step(self, step: int = 0) -> Iterator[Batch]:
-        """Endless batches step, step + 1, ..., loaded ahead by config.threads threads.
+    def from_step(self, step: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        """Batches step, step + 1, ..., loaded ahead by config.threads threads.
 
-        Nothing before `step` is read. At most config.threads batches are ready or being loaded.
+        They are endless unless `stop` names the first that is not wanted any more. Nothing before
+        `step` is read. At most config.threads batches are ready or being loaded.
         """
         options = grain.ReadOptions(
             num_threads=self.config.threads, prefetch_buffer_size=self.config.threads
         )
-        return iter(self.order[step:].map(self._drawn).to_iter_dataset(options))
+        return iter(self.order[step:stop].map(self._drawn).to_iter_dataset(options))
 
     def load(self, indices: Int[np.ndarray, " b"], bucket: int = 0) -> Batch:
         """The given windows, in the given order, as one batch that is not augmented.
@@ -118,11 +128,12 @@ class WindowDataset:
         return self._load(indices, self.buckets[bucket], changes)
 
     def _drawn(self, drawn: Drawn) -> Batch:
-        settings = self.config.augment if self.augmented else None
-        changes = [
-            augment.draw(settings, self.config.fit, (self.seed, drawn.step, drawn.row + i))
-            for i in range(len(drawn.indices))
-        ]
+        settings, fit, count = self.config.augment, self.config.fit, len(drawn.indices)
+        if self.augmented and not augment.is_none(settings):
+            places = ((self.seed, drawn.step, drawn.row + i) for i in range(count))
+            changes = [augment.draw(settings, fit, place) for place in places]
+        else:
+            changes = [augment.none(fit)] * count
         return self._load(drawn.indices, self.buckets[drawn.bucket], changes)
 
     def _load(
@@ -172,10 +183,10 @@ class WindowDataset:
     def _window(self, arrays, row: int, index: int, bucket: Bucket, change) -> str:
         window = self.windows.at(np.array([index]))
         number, start = int(window.episodes[0]), int(window.starts[0])
-        episode, first = self.source.episode(number), start - self.config.history
-        frames = self.config.history + bucket.frames
+        episode, first = self.source.episode(number), start - self._history
+        frames = self._history + bucket.frames
         if arrays["video"] is not None:
-            boxes = tiles.boxes(bucket.resolution, self.config.tiles)
+            boxes = tiles.boxes(bucket.resolution, self._tiles)
             video = arrays["video"][row]
             windows_lib.fill_video(self.source, number, first, video, boxes, change.placement)
             augment.apply_colours(video, change)
