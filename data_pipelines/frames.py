@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ MAX_PIXELS = 2**25
 """Largest frame that is read, 33 megapixels: a header may claim anything."""
 FITS = ("stretch", "crop", "pad")
 _JPEG = b"\xff\xd8\xff"
+
+_SCRATCH = threading.local()
 
 # Frames are small and several threads load them: OpenCV's own would only wait on each other.
 cv2.setNumThreads(1)
@@ -151,16 +154,21 @@ def _decode(picture: Picture, found: tuple[int, int], out: np.ndarray, place: Pl
     if whole and is_jpeg(picture) and out.flags.c_contiguous:
         simplejpeg.decode_jpeg(picture, buffer=out)
         return
-    pixels = picture if isinstance(picture, np.ndarray) else _pixels(picture)
+    pixels = picture if isinstance(picture, np.ndarray) else _pixels(picture, found)
     if whole:
         out[:] = pixels
     else:
         _place(pixels, out, place)
 
 
-def _pixels(encoded: bytes | memoryview) -> np.ndarray:
+def _pixels(encoded: bytes | memoryview, found: tuple[int, int]) -> np.ndarray:
+    """A file's pixels, which this thread's next call overwrites."""
     if is_jpeg(encoded):
-        return simplejpeg.decode_jpeg(encoded)
+        # Memory that is used again: fresh pages would cost a tenth of the work.
+        out = getattr(_SCRATCH, "pixels", None)
+        if out is None or out.shape[:2] != found:
+            out = _SCRATCH.pixels = np.empty((*found, 3), np.uint8)
+        return simplejpeg.decode_jpeg(encoded, buffer=out)
     with _open_png(encoded) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -186,7 +194,7 @@ def _place(pixels: np.ndarray, out: np.ndarray, placement: Placement) -> None:
         top, left = (tall - tall_used) // 2, (wide - wide_used) // 2
         out[:] = 0
         out = out[top : top + tall_used, left : left + wide_used]
-    out[:] = _resized(pixels, out.shape[0], out.shape[1])
+    _resize(pixels, out)
 
 
 def _part(
@@ -199,10 +207,16 @@ def _part(
     return pixels[y : y + h, x : x + w]
 
 
-def _resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+def _resize(pixels: np.ndarray, out: np.ndarray) -> None:
     """Bilinear; by the mean over areas where both sides shrink, which keeps thin things."""
+    height, width = out.shape[:2]
     if pixels.shape[:2] == (height, width):
-        return pixels
+        out[:] = pixels
+        return
     shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(pixels), (width, height), interpolation=method)
+    pixels = np.ascontiguousarray(pixels)
+    if out.flags.c_contiguous:
+        cv2.resize(pixels, (width, height), dst=out, interpolation=method)
+    else:
+        out[:] = cv2.resize(pixels, (width, height), interpolation=method)
