@@ -25,8 +25,8 @@ def get_config() -> ml_collections.ConfigDict:
             state_key="observation/state",
             action_key="action",
             instruction_key="language_instruction",
-            deltas=ml_collections.config_dict.placeholder(tuple),  # displacements; needs no row
-            gripper=ml_collections.config_dict.placeholder(int),  # column left alone
+            deltas=(-1,),  # columns of the action that are displacements; (-1,): nobody says
+            gripper=-1,  # column of the action that normalising leaves alone; -1: none
             frames=9,
             history=0,  # frames before the first
             resolution=(64, 64),
@@ -137,6 +137,7 @@ def get_config() -> ml_collections.ConfigDict:
             checkpoint_every=400,
             keep=2,
             trace=False,
+            agree_every=1000,  # steps between checks that all processes do the same; 0 = never
         )
     )
     config.demos = ml_collections.ConfigDict(

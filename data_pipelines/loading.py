@@ -117,7 +117,7 @@ class WindowDataset:
     def _drawn(self, drawn: Drawn) -> Batch:
         settings = self.config.augment if self.augmented else None
         changes = [
-            augment.draw(settings, self.config.fit, (self.seed, drawn.step, drawn.row + i))
+            augment.draw(settings, self.config.fit, (self.seed, drawn.step, drawn.block.start + i))
             for i in range(len(drawn.indices))
         ]
         return self._load(drawn.indices, self.buckets[drawn.bucket], changes)

@@ -71,8 +71,8 @@ def _view(config: ml_collections.ConfigDict, spec: str) -> View:
         state=config.state_key,
         action=config.action_key,
         instruction=config.instruction_key,
-        deltas=None if config.deltas is None else tuple(config.deltas),
-        gripper=config.gripper,
+        deltas=None if tuple(config.deltas) == (-1,) else tuple(config.deltas),
+        gripper=None if config.gripper < 0 else config.gripper,
     )
 
 

@@ -34,7 +34,18 @@ SECTIONS = ("seed", "mesh", "data", "encoder", "model", "optimizer", "train", "e
 # What may change when a run is continued. More steps stretch a cosine schedule.
 FREE_SECTIONS = ("evaluate", "demos")
 FREE_KEYS = (
-    ("train", ("steps", "log_every", "checkpoint_every", "evaluate_every", "keep", "trace")),
+    (
+        "train",
+        (
+            "steps",
+            "log_every",
+            "checkpoint_every",
+            "evaluate_every",
+            "keep",
+            "trace",
+            "agree_every",
+        ),
+    ),
     ("optimizer", ("learning_rate",)),
     ("data", ("root", "encoded", "coarse", "threads", "cache_mb")),
     ("encoder", ("weights", "text_weights", "tokenizer")),
@@ -275,7 +286,7 @@ def check_config(where: pathlib.Path, config: ml_collections.ConfigDict, other: 
     Raises:
       UserError: names the first key that differs.
     """
-    difference = first_difference(_fixed(config), _fixed(other))
+    difference = first_difference(fixed(config), fixed(other))
     if difference:
         raise UserError(
             f"{where}: belongs to another configuration: {difference}; "
@@ -283,7 +294,7 @@ def check_config(where: pathlib.Path, config: ml_collections.ConfigDict, other: 
         )
 
 
-def _fixed(config: Any) -> dict[str, Any]:
+def fixed(config: Any) -> dict[str, Any]:
     """A configuration as JSON has it, without what may change."""
     plain = json.loads(json.dumps(config if isinstance(config, dict) else config.to_dict()))
     for section in FREE_SECTIONS:
