@@ -35,6 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
             fps=20.0,  # common rate; 0 keeps each data set's own
             held_out=0.05,
             normalisation="q01_q99",
+            statistics="measured",  # or published: the field's, of actions, for rows that have them
             augment=ml_collections.ConfigDict(
                 dict(zoom=1.0, brightness=0.0, contrast=0.0, saturation=0.0)
             ),

@@ -68,6 +68,7 @@ class View(Protocol):
         others are targets. None where nobody says: the rate cannot be changed then.
       gripper: column of the action that normalising leaves alone, or None.
       robot: which embodiment, "" where nobody says.
+      registered: name of its row in the registry, "" without one.
       fps: steps a second where the view knows it.
       identity: names the view for hashes.
     """
@@ -82,6 +83,8 @@ class View(Protocol):
     def gripper(self) -> int | None: ...
     @property
     def robot(self) -> str: ...
+    @property
+    def registered(self) -> str: ...
     @property
     def fps(self) -> float | None: ...
     @property
@@ -119,6 +122,7 @@ class Keys:
     deltas: tuple[int, ...] | None = None
     gripper: int | None = None
     robot: str = ""
+    registered: str = ""
     fps: float | None = None
 
     @property

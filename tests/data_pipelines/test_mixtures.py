@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import opening, pipeline
+from data_pipelines.oxe import published
 from tests.data_pipelines import shards
 from vidact import actions
 from vidact.errors import UserError
@@ -117,6 +118,19 @@ def test_real_bridge_through_its_row(shared):
     reached = episode.states[start, :6] + raw[0, :6]
     np.testing.assert_allclose(reached, episode.states[start + 1, :6], atol=1e-5)
     assert dataset.robots == ("WidowX",) and batch.embodiment_id.tolist() == [0] * 8
+
+
+def test_published_statistics(shared):
+    bridge = str(shared / "data" / "bridge_dataset")
+    config = shards.config(bridge, registry="auto", fps=5.0, held_out=0.0, statistics="published")
+    found = pipeline.make_dataset(config, seed=0, batch_size=2).statistics[0]
+    wanted = published.find("bridge_orig")["action"]
+    np.testing.assert_array_equal(found["action"].q99[:6], wanted.q99[:6])
+    assert (found["action"].min[6], found["action"].max[6]) == (-1, 1)  # left alone
+    assert found["state"].count == 200
+    config.registry, config.image_key = "", "observation/image_0"
+    with pytest.raises(UserError, match="nobody published any of bridge_dataset"):
+        pipeline.make_dataset(config, seed=0, batch_size=2)
 
 
 def test_real_bridge_at_another_rate(shared):
