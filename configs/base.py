@@ -31,6 +31,7 @@ def get_config() -> ml_collections.ConfigDict:
             history=0,  # frames before the first
             resolution=(64, 64),
             fit="stretch",  # to resolution; or crop, pad
+            turned=False,  # frames have their lowest row first: LIBERO's own HDF5 files
             buckets=(),  # (frames, height, width), ... instead of one shape
             fps=20.0,  # common rate; 0 keeps each data set's own
             held_out=0.05,

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
+from etils import epath
 from jaxtyping import Int, Shaped
 
-from data_pipelines.sources import hdf5_file, hdf5_tree
+from data_pipelines.sources import checks, hdf5_file, hdf5_tree
 from data_pipelines.sources.hdf5_file import DemoFile
 from data_pipelines.sources.recording import Feature, Picture, Recording
 from vidact.errors import UserError
@@ -67,6 +68,7 @@ class HDF5:
         self.fingerprint = hashlib.sha256(told.encode()).hexdigest()
         self._demos = [_Demo(file, *item) for file in files for item in file.lengths.items()]
         self.lengths: Int[np.ndarray, " E"] | None = np.array([d.steps for d in self._demos])
+        self.files = [epath.Path(file.path) for file in files]
         # A dataset that is in use keeps its file open beyond its place here.
         self._file = functools.lru_cache(_OPEN_FILES)(hdf5_tree.open_file)
 
@@ -106,8 +108,7 @@ class HDF5:
             return np.full(demo.steps, demo.file.instruction, object)
         where = f"{demo.where}: {path}"
         values = hdf5_tree.read(self._dataset(demo, path), 0, demo.steps, where)
-        if values.dtype.kind == "f":
-            _check_finite(values, where)
+        checks.check_finite(values, where)
         return values
 
     def _frames(self, demo: _Demo, path: str) -> HDF5Frames:
@@ -162,14 +163,3 @@ def _common(one: Feature, other: Feature) -> Feature:
     if one.kind != other.kind or len(one.shape) != len(other.shape):
         return Feature("other")
     return Feature(one.kind, tuple(m if m == n else None for m, n in zip(one.shape, other.shape)))
-
-
-def _check_finite(values: np.ndarray, where: str) -> None:
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        step, *dimension = bad[0].tolist()
-        place = f", dimension {', '.join(map(str, dimension))}" if dimension else ""
-        raise UserError(
-            f"{where} at step {step}{place} is {values[tuple(bad[0])]}; "
-            "mend or remove the demonstration"
-        )

@@ -4,6 +4,7 @@ import ml_collections
 import numpy as np
 
 from data_pipelines import augment, pipeline
+from data_pipelines.frames import Placement
 from tests.data_pipelines import shards
 
 SETTINGS = ml_collections.ConfigDict(dict(zoom=0.5, brightness=0.2, contrast=0.3, saturation=0.4))
@@ -11,24 +12,26 @@ SETTINGS = ml_collections.ConfigDict(dict(zoom=0.5, brightness=0.2, contrast=0.3
 
 def test_draws_lie_in_their_ranges_and_differ():
     changes = [
-        augment.draw(SETTINGS, "crop", (3, step, row)) for step in range(20) for row in (0, 1)
+        augment.draw(SETTINGS, Placement("crop"), (3, step, row))
+        for step in range(20)
+        for row in (0, 1)
     ]
     assert len(set(changes)) == 40
     for change in changes:
         assert change.placement.fit == "crop" and 0.5 <= change.placement.zoom <= 1
         assert abs(change.brightness) <= 0.2
         assert 0.7 <= change.contrast <= 1.3 and 0.6 <= change.saturation <= 1.4
-    assert changes[0] == augment.draw(SETTINGS, "crop", (3, 0, 0))
+    assert changes[0] == augment.draw(SETTINGS, Placement("crop"), (3, 0, 0))
 
 
 def test_colours_by_hand():
     video = np.zeros((2, 1, 2, 3), np.uint8)
     video[0], video[1] = 100, 140
-    augment.apply_colours(video, augment.none("stretch")._replace(brightness=0.1, contrast=0.5))
+    augment.apply_colours(video, augment.Change(Placement(), brightness=0.1, contrast=0.5))
     # The clip's mean of 120 stays, distances halve, 25.5 is added; rounded to the nearest.
     assert set(np.unique(video[0])) == {136} and set(np.unique(video[1])) == {156}
     red = np.full((1, 1, 1, 3), (200, 0, 0), np.uint8)
-    augment.apply_colours(red, augment.none("stretch")._replace(saturation=0.0))
+    augment.apply_colours(red, augment.Change(Placement(), saturation=0.0))
     assert red.ravel().tolist() == [60, 60, 60]
 
 
