@@ -1,14 +1,14 @@
 """Where the episodes of a LeRobot data set lie: a file each (version 2) or many a file (3)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from etils import epath
 from jaxtyping import Int
 
-from data_pipelines.sources import parquet
-from data_pipelines.sources.lerobot_info import TASK, TASK_INDEX, Info, read_json, whole
+from data_pipelines.sources import json_files, parquet
+from data_pipelines.sources.lerobot_info import TASK, TASK_INDEX, Info
 from data_pipelines.sources.packets import MAX_FRAMES
 from data_pipelines.sources.parquet import Table
 from vidact.errors import UserError
@@ -18,6 +18,7 @@ _CHUNK, _FILE = "chunk_index", "file_index"
 _FROM, _TO = "from_timestamp", "to_timestamp"
 
 
+@runtime_checkable
 class Layout(Protocol):
     """Where things lie.
 
@@ -48,13 +49,16 @@ class FileEach:
         self._info = info
         meta = info.folder / "meta"
         self.files: Sequence[epath.Path] = (meta / "episodes.jsonl", meta / "tasks.jsonl")
-        told = read_json(self.files[0], lines=True)
-        rows = [[whole(row, key, self.files[0], 0) for key in (_EPISODE, _LENGTH)] for row in told]
+        told = json_files.read(self.files[0], lines=True)
+        rows = [
+            [json_files.whole(row, key, self.files[0], 0) for key in (_EPISODE, _LENGTH)]
+            for row in told
+        ]
         numbers, lengths = np.array(rows, np.int64).reshape(-1, 2).T
         self.lengths = _checked(self.files[0], info, numbers, lengths)
         self.tasks: Mapping[int, str] = {
-            whole(row, TASK_INDEX, self.files[1], 0): str(row.get(TASK))
-            for row in read_json(self.files[1], lines=True)
+            json_files.whole(row, TASK_INDEX, self.files[1], 0): str(row.get(TASK))
+            for row in json_files.read(self.files[1], lines=True)
         }
 
     def data(self, episode: int) -> epath.Path:

@@ -79,20 +79,19 @@ class Table:
 
     def texts(self, key: str) -> list[str]:
         """A column of texts. Raises: UserError: it is of another type, or one is missing."""
-        return self._values(key, self._column(key), str)
+        return self._values(key, self._column(key), str, "a text")
 
     def files(self, key: str) -> list[bytes]:
         """A column of encoded images. Raises: UserError: they are not in the file."""
         values = self._column(key)
         if pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0:
             values = values.field("bytes")
-        return self._values(key, values, bytes)
+        return self._values(key, values, bytes, "an image file")
 
-    def _values(self, key: str, values: pa.Array, kind: type) -> list:
+    def _values(self, key: str, values: pa.Array, kind: type, what: str) -> list:
         found = values.to_pylist()
-        wrong = [value for value in found if not isinstance(value, kind)]
-        if wrong:
-            raise self._error(key, f"{type(wrong[0]).__name__}, not {kind.__name__}")
+        if not all(isinstance(value, kind) for value in found):
+            raise self._error(key, f"{values.type}, not {what} in every row")
         return found
 
     def _column(self, key: str) -> pa.Array:
