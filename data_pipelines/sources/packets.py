@@ -102,7 +102,8 @@ def probe(path: epath.Path) -> Header:
         if not 0 < fps <= MAX_FPS:
             raise UserError(f"{path}: states no frame rate that can be; encode it again")
         if stream.frames:
-            _check_end(path, max(entry.pos + entry.size for entry in stream.index_entries))
+            ends = (entry.pos + entry.size for entry in stream.index_entries)
+            _check_end(path, max(ends, default=0))
             # Frames that an edit list cuts off are stored but not shown.
             count = sum(not entry.is_discard for entry in stream.index_entries)
         else:  # Matroska and fragmented files do not count

@@ -89,7 +89,10 @@ class Table:
         return self._values(key, values, bytes, "an image file")
 
     def _values(self, key: str, values: pa.Array, kind: type, what: str) -> list:
-        found = values.to_pylist()
+        try:
+            found = values.to_pylist()
+        except UnicodeDecodeError as error:
+            raise self._error(key, f"a text not in UTF-8 ({error.reason})") from error
         if not all(isinstance(value, kind) for value in found):
             raise self._error(key, f"{values.type}, not {what} in every row")
         return found
@@ -113,7 +116,7 @@ def _opened(path: epath.Path) -> Iterator[pq.ParquetFile]:
     try:
         with path.open("rb") as file, pq.ParquetFile(file) as parquet:
             yield parquet
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: names not in UTF-8
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: no sound Parquet file ({reason}); {_REMEDY}") from error
 

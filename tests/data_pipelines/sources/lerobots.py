@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +72,10 @@ def wrist(episode: int, step: int) -> bytes:
 
 
 def write(root: pathlib.Path, version: str, **changes) -> pathlib.Path:
-    """Writes the data set, with changes to meta/info.json, and returns its folder."""
+    """Writes the data set, with changes to meta/info.json, and returns its folder.
+
+    The top camera's videos of single episodes stay beside it: encoding is not quite deterministic.
+    """
     folder = root / "set"
     info = {
         "codebase_version": version,
@@ -133,7 +137,7 @@ def _write_2(folder: pathlib.Path, parts: list[pathlib.Path]) -> None:
         data.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table(columns(episode)), data)
         video.parent.mkdir(parents=True, exist_ok=True)
-        part.rename(video)
+        shutil.copyfile(part, video)
     episodes = [
         {"episode_index": i, "tasks": list(TASKS), "length": n} for i, n in enumerate(LENGTHS)
     ]

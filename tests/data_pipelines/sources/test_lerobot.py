@@ -85,10 +85,10 @@ def test_numbers_and_texts(written, index):
 @pytest.mark.parametrize(
     ("split", "index", "episode"), [("train", 0, 0), ("train", 1, 1), ("test", 0, 2)]
 )
-def test_frames(written, split, index, episode, tmp_path):
+def test_frames(written, split, index, episode):
     recording = open_lerobot(str(written[1]), split).recording(index, [TOP, WRIST])
     assert recording.features == {}
-    alone = videos.write(tmp_path / "a.mp4", videos.pixels(LENGTHS[episode], seed=episode))
+    alone = written[1].parent / f"{episode}.mp4"
     steps = range(LENGTHS[episode])
     np.testing.assert_array_equal(recording.cameras[TOP].read(steps), videos.decode(alone))
     files = [lerobots.wrist(episode, step) for step in steps]
@@ -262,6 +262,23 @@ def test_texts_and_pictures_that_are_not_there(folder, version):
     refused(folder, "subtask holds null, not a text in every row", "subtask")
     refused(folder, f"{WRIST} holds struct<path: string>, not an image file", WRIST)
     refused(folder, "episode_index 0: task_index 7 is not among the tasks", "task")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "message"),
+    [
+        ("meta/tasks.parquet", b"close it", "__index_level_0__ holds a text not in UTF-8"),
+        ("meta/tasks.parquet", b"task_index", "tasks.parquet: no sound Parquet file"),
+        ("data/chunk-000/file-000.parquet", b"subtask", "file-000.parquet: no sound Parquet file"),
+    ],
+)
+def test_bytes_that_are_no_text(tmp_path, name, old, message):
+    folder = lerobots.write(tmp_path, "v3.0")
+    pq.write_table(pq.read_table(folder / name), folder / name, compression="none")
+    data = (folder / name).read_bytes()
+    assert old in data
+    (folder / name).write_bytes(data.replace(old, b"\xff" + old[1:]))
+    refused(folder, message, "subtask")
 
 
 def test_a_missing_video(folder, version):

@@ -1,8 +1,10 @@
 """Frames of a video by random access equal those of the file decoded from its start."""
 
 import concurrent.futures
+import sys
 import threading
 
+import av
 import numpy as np
 import pytest
 from etils import epath
@@ -199,7 +201,7 @@ def test_a_file_truncated_behind_its_header(tmp_path):
     assert sound[0].shape == (*videos.SIZE, 3)
 
 
-def test_damage_within_a_frame_is_named(tmp_path):
+def test_damage_within_a_frame_is_named(tmp_path, capfd):
     path = videos.write(tmp_path / "a.mp4", videos.pixels(COUNT), options=videos.LONG_GOP)
     data = bytearray(path.read_bytes())
     middle = data.find(b"mdat") + len(data) // 2
@@ -208,6 +210,7 @@ def test_damage_within_a_frame_is_named(tmp_path):
     with pytest.raises(UserError, match=r"a.mp4: step \d+ .*copy or download") as error:
         frames_of(path).read(range(COUNT))
     assert one_line(error)
+    assert capfd.readouterr() == ("", "")  # FFmpeg keeps quiet
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 1000, b"#EXTM3U\nfile.mp4\n"])
@@ -225,8 +228,6 @@ def test_a_missing_file(tmp_path):
 
 
 def test_sound_alone(tmp_path):
-    import av
-
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=8000)
@@ -251,3 +252,18 @@ def test_too_many_frames(tmp_path, monkeypatch):
     monkeypatch.setattr(packets, "MAX_FRAMES", 5)
     with pytest.raises(UserError, match=r"a.mkv: .*too long"):
         packets.probe(epath.Path(path))
+
+
+def test_a_file_without_frames(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        container.add_stream("libx264", rate=10, width=64, height=48, pix_fmt="yuv420p")
+        container.start_encoding()
+    with pytest.raises(UserError, match=r"a.mkv: damaged, truncated or missing"):
+        packets.probe(epath.Path(path))
+
+
+def test_without_the_library(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r"av: not installed; run `pip install vidact\[video\]`"):
+        frames_of(tmp_path / "a.mp4").read([0])
