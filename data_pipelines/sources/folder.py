@@ -81,9 +81,9 @@ class Folder:
 
 def is_folder(folder: epath.Path) -> bool:
     """Whether a folder, or one below, holds videos, and is no LeRobot data set."""
-    return not lerobot.is_lerobot(folder) and any(
-        map(folder_files.is_video, folder_files.walk(folder))
-    )
+    if not folder.is_dir() or lerobot.is_lerobot(folder):
+        return False
+    return any(map(folder_files.is_video, folder_files.walk(folder)))
 
 
 def open_folder(root: str, split: str = "train") -> Folder:

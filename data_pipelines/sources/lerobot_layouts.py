@@ -55,11 +55,9 @@ class FileEach:
             for row in told
         ]
         numbers, lengths = np.array(rows, np.int64).reshape(-1, 2).T
-        self.lengths = _checked(self.files[0], info, numbers, lengths)
-        self.tasks: Mapping[int, str] = {
-            json_files.whole(row, TASK_INDEX, self.files[1], 0): str(row.get(TASK))
-            for row in json_files.read(self.files[1], lines=True)
-        }
+        self.lengths = lengths[_order(self.files[0], info, numbers, lengths)]
+        tasks = json_files.read(self.files[1], lines=True)
+        self.tasks: Mapping[int, str] = dict(_task(self.files[1], row) for row in tasks)
 
     def data(self, episode: int) -> epath.Path:
         """See `Layout.data`."""
@@ -85,12 +83,8 @@ class ManyAFile:
         self.files: Sequence[epath.Path] = (*self._episodes, meta / "tasks.parquet")
         if not self._episodes:
             raise UserError(f"{meta}/episodes: no list of episodes; download the data set again")
-        names = [f"data/{_CHUNK}", f"data/{_FILE}"]
-        for key in sorted(info.videos):
-            names += [f"videos/{key}/{name}" for name in (_CHUNK, _FILE, _FROM, _TO)]
-        self._columns = self._read([_EPISODE, _LENGTH, *names])
-        numbers, lengths = self._columns[_EPISODE], self._columns[_LENGTH]
-        self.lengths = _checked(self._episodes[0].parent, info, numbers, lengths)
+        self._columns = self._read(info)
+        self.lengths = self._columns[_LENGTH]
         self.tasks: Mapping[int, str] = _tasks(self.files[-1])
 
     def data(self, episode: int) -> epath.Path:
@@ -118,10 +112,29 @@ class ManyAFile:
         chunk, file = (int(self._columns[f"{kind}/{name}"][episode]) for name in (_CHUNK, _FILE))
         return self._folder / folder / f"chunk-{chunk:03d}" / f"file-{file:03d}.{suffix}"
 
-    def _read(self, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Columns of all lists of episodes, one after the other."""
-        tables = [Table.read(path, names) for path in self._episodes]
-        return {name: np.concatenate([t.numbers(name, ()) for t in tables]) for name in names}
+    def _read(self, info: Info) -> dict[str, np.ndarray]:
+        """The columns of all lists of episodes together, in order of episodes."""
+        kinds = ["data", *(f"videos/{key}" for key in sorted(info.videos))]
+        whole = [_EPISODE, _LENGTH, *(f"{k}/{name}" for k in kinds for name in (_CHUNK, _FILE))]
+        times = [f"{kind}/{name}" for kind in kinds[1:] for name in (_FROM, _TO)]
+        tables = [Table.read(path, [*whole, *times]) for path in self._episodes]
+        columns = {
+            name: np.concatenate([table.numbers(name, ()) for table in tables])
+            for name in [*whole, *times]
+        }
+        where = self._episodes[0].parent
+        for name in whole:
+            if columns[name].dtype.kind not in "iu":
+                raise UserError(f"{where}: {name} is not an integer everywhere; mend it")
+        order = _order(where, info, columns[_EPISODE], columns[_LENGTH])
+        return {name: column[order] for name, column in columns.items()}
+
+
+def _task(where: epath.Path, row: Mapping[str, object]) -> tuple[int, str]:
+    text = row.get(TASK)
+    if not isinstance(text, str):
+        raise UserError(f"{where}: {TASK} is {text!r}, not a text; mend it")
+    return json_files.whole(row, TASK_INDEX, where, 0), text
 
 
 def _tasks(path: epath.Path) -> dict[int, str]:
@@ -131,8 +144,13 @@ def _tasks(path: epath.Path) -> dict[int, str]:
     return dict(zip(table.numbers(TASK_INDEX, ()).tolist(), table.texts(text), strict=True))
 
 
-def _checked(where: epath.Path, info: Info, numbers: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The lengths of episodes 0, 1, 2 and so on."""
+def _order(
+    where: epath.Path,
+    info: Info,
+    numbers: Int[np.ndarray, " rows"],
+    lengths: Int[np.ndarray, " rows"],
+) -> Int[np.ndarray, " rows"]:
+    """The rows of episodes 0, 1, 2 and so on."""
     order = np.argsort(numbers, kind="stable")
     if not np.array_equal(numbers[order], np.arange(info.episodes)):
         raise UserError(
@@ -141,4 +159,4 @@ def _checked(where: epath.Path, info: Info, numbers: np.ndarray, lengths: np.nda
         )
     if not ((lengths > 0) & (lengths <= MAX_FRAMES)).all():
         raise UserError(f"{where}: an episode without steps, or of too many; mend it")
-    return lengths[order]
+    return order

@@ -78,9 +78,8 @@ def opened(path: epath.Path) -> Iterator[tuple[Any, Any]]:
             stream.codec_context.thread_count = 1
             yield box, stream
     except (av.FFmpegError, OSError) as error:
-        raise UserError(
-            f"{path}: damaged, truncated or missing ({error.strerror}); {REMEDY}"
-        ) from (error)
+        reason = error.strerror
+        raise UserError(f"{path}: damaged, truncated or missing ({reason}); {REMEDY}") from error
 
 
 def check_size(path: epath.Path, width: int, height: int) -> None:

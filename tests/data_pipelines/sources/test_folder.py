@@ -61,6 +61,7 @@ def test_the_description(written):
         "state": Feature("array", (2,)),
     }
     assert is_folder(epath.Path(written))
+    assert not is_folder(epath.Path(written / "a.1.mp4"))
 
 
 def test_an_episode(written):

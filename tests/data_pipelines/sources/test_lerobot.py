@@ -320,6 +320,22 @@ def test_episodes_that_are_listed_wrongly(tmp_path):
             open_lerobot(str(folder))
     path.write_text("\n".join([lines[2], "", lines[0], lines[1]]))
     assert open_lerobot(str(folder)).lengths.tolist() == [6, 9]
+    (folder / "meta/tasks.jsonl").write_text('{"task_index": 0}')
+    with pytest.raises(UserError, match=r"tasks.jsonl: task is None, not a text"):
+        open_lerobot(str(folder))
+
+
+def test_episodes_are_listed_in_any_order(tmp_path):
+    folder = lerobots.write(tmp_path, "v3.0")
+    path = folder / "meta/episodes/chunk-000/file-000.parquet"
+    pq.write_table(pq.read_table(path).take([1, 0]), path)
+    source = open_lerobot(str(folder))
+    assert source.lengths.tolist() == [6, 9]
+    frames = source.recording(1, [TOP]).cameras[TOP]
+    np.testing.assert_array_equal(frames.read(range(9)), videos.decode(tmp_path / "1.mp4"))
+    lerobots.edit(path, **{"data/chunk_index": [0, None]})
+    with pytest.raises(UserError, match="data/chunk_index is not an integer everywhere"):
+        open_lerobot(str(folder))
 
 
 def test_a_part_of_a_video_that_cannot_be(tmp_path):
