@@ -11,7 +11,13 @@ def get_config() -> ml_collections.ConfigDict:
     config.mesh = ml_collections.ConfigDict(dict(data=-1, fsdp=1))
     config.data = ml_collections.ConfigDict(
         dict(
-            root="",
+            root="",  # KIND:DIR or DIR; of a mixture the folder that holds its data sets
+            sources=(),  # instead of root: (KIND:DIR, weight), ...
+            mixture="",  # instead of both: a name of python -m data_pipelines.oxe
+            balance=True,  # probability = weight x windows; False: weight alone
+            registry="",  # a row of the registry, or "auto" by the folder's name; "": keys below
+            cameras=("primary",),  # with a row: of primary, secondary, wrist
+            blank_uninformative=False,  # texts that say nothing of the task become empty, as octo's
             split="train",
             image_key="observation/image",
             further_image_keys=(),
@@ -19,11 +25,21 @@ def get_config() -> ml_collections.ConfigDict:
             state_key="observation/state",
             action_key="action",
             instruction_key="language_instruction",
+            deltas=(-1,),  # columns of the action that are displacements; (-1,): nobody says
+            gripper=-1,  # column of the action that normalising leaves alone; -1: none
             frames=9,
+            history=0,  # frames before the first
             resolution=(64, 64),
-            fps=20.0,
+            fit="stretch",  # to resolution; or crop, pad
+            buckets=(),  # (frames, height, width), ... instead of one shape
+            fps=20.0,  # common rate; 0 keeps each data set's own
             held_out=0.05,
             normalisation="q01_q99",
+            statistics="measured",  # or published: the field's, of actions, for rows that have them
+            augment=ml_collections.ConfigDict(
+                dict(zoom=1.0, brightness=0.0, contrast=0.0, saturation=0.0)
+            ),
+            on_bad_record="error",  # or skip
             max_words=16,
             vocabulary=1024,
             encoded="",
@@ -122,6 +138,7 @@ def get_config() -> ml_collections.ConfigDict:
             checkpoint_every=400,
             keep=2,
             trace=False,
+            agree_every=1000,  # steps between checks that all processes do the same; 0 = never
         )
     )
     config.demos = ml_collections.ConfigDict(
@@ -145,6 +162,7 @@ def get_config() -> ml_collections.ConfigDict:
             video_guidance=1.0,
             action_guidance=1.0,
             clips=64,
+            data_set="",  # of several, the one whose robot is meant
             seed=0,
         )
     )

@@ -1,93 +1,148 @@
-"""Encoded frames to pixels."""
+"""Encoded frames to pixels of the wanted size."""
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-from data_pipelines.sources.episode import Episode
+from data_pipelines.episode import Episode
+from data_pipelines.sources.recording import Picture
 from vidact.errors import UserError
 
 MAX_PIXELS = 2**25
 """Largest frame that is read, 33 megapixels: a header may claim anything."""
+FITS = ("stretch", "crop", "pad")
 _JPEG = b"\xff\xd8\xff"
+
+# Frames are small and several threads load them: OpenCV's own would only wait on each other.
+cv2.setNumThreads(1)
+
+
+class Placement(NamedTuple):
+    """How a stored frame comes to the wanted size.
+
+    Attributes:
+      fit: "stretch" changes the aspect; "crop" keeps the middle that has the wanted aspect; "pad"
+        keeps all of it and adds black.
+      zoom: share of each side of the frame that is kept, 0 < zoom <= 1.
+      left, top: where that part lies: 0 the left or upper edge, 1 the other.
+    """
+
+    fit: str = "stretch"
+    zoom: float = 1.0
+    left: float = 0.5
+    top: float = 0.5
+
+
+WHOLE = Placement()
 
 
 def read(
     episode: Episode,
     camera: str,
-    step: int,
-    out: UInt8[np.ndarray, "H W 3"],
-    stored: tuple[int | None, int | None],
+    start: int,
+    wanted: Sequence[int],
+    out: UInt8[np.ndarray, "T H W 3"],
+    stored: tuple[int | None, ...],
+    placement: Placement = WHOLE,
 ) -> None:
-    """Decodes and resizes a camera's frame at `step` of an episode into `out`.
+    """Decodes a camera's frames start + i of an episode into out[i], for each i wanted.
 
     Args:
-      episode: of more than `step` steps.
-      camera, step: which frame.
+      episode: of enough steps.
+      camera: one that it has.
+      start, wanted: which frames; `wanted` ascending.
       out: see `decode`.
-      stored: height and width that the file must have, None where they vary.
+      stored: height and width that the files must have, None where they vary.
+      placement: how they come to the size of `out`.
 
     Raises:
-      UserError: it is damaged or has another size; names file, record, camera and step.
+      UserError: one is damaged or has another size; names file, record, camera and step.
     """
-    where = f"{episode.name}: {camera} at step {step}"
-    encoded = episode.cameras[camera][step]
-    try:
-        found = size(encoded)
-        if any(want not in (None, got) for want, got in zip(stored, found, strict=True)):
+    frames = episode.cameras[camera]
+    assert frames is not None, f"{episode.name} has no {camera}"
+    pictures = frames.read([start + i for i in wanted])
+    for i, picture in zip(wanted, pictures, strict=True):
+        try:
+            decode(picture, out[i], stored, placement)
+        except ValueError as error:
             raise UserError(
-                f"{where}: is {found[0]}x{found[1]} where features.json states "
-                f"{stored[0]}x{stored[1]}; write the episode again"
-            )
-        _decode(encoded, found, out)
+                f"{episode.name}: {camera} at step {start + i}: {error}; mend or remove the episode"
+            ) from error
+
+
+def decode(
+    picture: Picture,
+    out: UInt8[np.ndarray, "H W 3"],
+    stored: tuple[int | None, ...] = (None, None),
+    placement: Placement = WHOLE,
+) -> None:
+    """Brings a frame into `out`.
+
+    Args:
+      picture: a JPEG or PNG file, or pixels.
+      out: where the sizes agree and it is C-contiguous, a JPEG is decoded in place.
+      stored: height and width that it must have, None where they vary.
+      placement: how it comes to the size of `out`.
+
+    Raises:
+      ValueError: not a sound JPEG or PNG, of another size, or of more than MAX_PIXELS.
+    """
+    try:
+        found = size(picture)
+        fits = all(want in (None, got) for want, got in zip(stored, found, strict=True))
+        if fits:
+            _decode(picture, found, out, placement)
     except ValueError as error:
-        raise UserError(
-            f"{where}: cannot be decoded ({error}); mend or remove the episode"
-        ) from error
+        raise ValueError(f"cannot be decoded ({error})") from error
+    if not fits:
+        raise ValueError(
+            f"is {found[0]}x{found[1]} where the data set states {stored[0]}x{stored[1]}"
+        )
 
 
-def size(encoded: bytes) -> tuple[int, int]:
-    """Height and width that a JPEG's or PNG's header states; nothing is decoded.
+def size(picture: Picture) -> tuple[int, int]:
+    """Height and width; of a file what its header states, nothing is decoded.
 
     Raises:
       ValueError: not a JPEG or PNG, or of more than MAX_PIXELS.
     """
-    if encoded.startswith(_JPEG):
-        height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
+    if isinstance(picture, np.ndarray):
+        return picture.shape[0], picture.shape[1]
+    if picture.startswith(_JPEG):
+        height, width, _, _ = simplejpeg.decode_jpeg_header(picture)
     else:
-        with _open_png(encoded) as image:
+        with _open_png(picture) as image:
             width, height = image.size
     if height * width > MAX_PIXELS:
         raise ValueError(f"{height}x{width} pixels; at most {MAX_PIXELS} are read")
     return height, width
 
 
-def decode(encoded: bytes, out: UInt8[np.ndarray, "H W 3"]) -> None:
-    """Decodes a JPEG or PNG file into `out`, resized (bilinear, aspect not kept) where it differs.
-
-    Args:
-      encoded: the file.
-      out: where the sizes agree and it is C-contiguous, a JPEG is decoded in place.
-
-    Raises:
-      ValueError: not a sound JPEG or PNG, or of more than MAX_PIXELS.
-    """
-    _decode(encoded, size(encoded), out)
-
-
-def _decode(encoded: bytes, stored: tuple[int, int], out: np.ndarray) -> None:
-    if not encoded.startswith(_JPEG):
-        with _open_png(encoded) as image:
-            _resize(np.asarray(image.convert("RGB")), out)
-    elif stored == out.shape[:2] and out.flags.c_contiguous:
-        simplejpeg.decode_jpeg(encoded, buffer=out)
+def _decode(picture: Picture, found: tuple[int, int], out: np.ndarray, place: Placement) -> None:
+    whole = found == out.shape[:2] and place.zoom == 1
+    encoded = isinstance(picture, bytes) and picture.startswith(_JPEG)
+    if whole and encoded and out.flags.c_contiguous:
+        simplejpeg.decode_jpeg(picture, buffer=out)
+        return
+    pixels = _pixels(picture) if isinstance(picture, bytes) else picture
+    if whole:
+        out[:] = pixels
     else:
-        _resize(simplejpeg.decode_jpeg(encoded), out)
+        _place(pixels, out, place)
+
+
+def _pixels(encoded: bytes) -> np.ndarray:
+    if encoded.startswith(_JPEG):
+        return simplejpeg.decode_jpeg(encoded)
+    with _open_png(encoded) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 @contextlib.contextmanager
@@ -99,9 +154,35 @@ def _open_png(encoded: bytes) -> Iterator[Image.Image]:
         raise ValueError(f"not a sound JPEG or PNG file: {error}") from error
 
 
-def _resize(pixels: np.ndarray, out: np.ndarray) -> None:
-    height, width = out.shape[:2]
-    if pixels.shape[:2] != (height, width):
-        image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
-        pixels = np.asarray(image)
-    out[:] = pixels
+def _place(pixels: np.ndarray, out: np.ndarray, placement: Placement) -> None:
+    pixels = _part(pixels, placement.zoom, placement.zoom, placement.left, placement.top)
+    (height, width), (tall, wide) = pixels.shape[:2], out.shape[:2]
+    ratio = (wide / tall) / (width / height)  # above 1: the wanted frame is wider
+    if placement.fit == "crop":
+        pixels = _part(pixels, min(1.0, 1 / ratio), min(1.0, ratio), 0.5, 0.5)
+    elif placement.fit == "pad":
+        tall_used = max(1, round(tall * min(1.0, ratio)))
+        wide_used = max(1, round(wide * min(1.0, 1 / ratio)))
+        top, left = (tall - tall_used) // 2, (wide - wide_used) // 2
+        out[:] = 0
+        out = out[top : top + tall_used, left : left + wide_used]
+    out[:] = _resized(pixels, out.shape[0], out.shape[1])
+
+
+def _part(
+    pixels: np.ndarray, high: float, wide: float, left: float, top: float
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The part of a frame that keeps the shares `high` and `wide` of its sides."""
+    height, width = pixels.shape[:2]
+    h, w = max(1, round(height * high)), max(1, round(width * wide))
+    y, x = round((height - h) * top), round((width - w) * left)
+    return pixels[y : y + h, x : x + w]
+
+
+def _resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear; by the mean over areas where both sides shrink, which keeps thin things."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(pixels), (width, height), interpolation=method)

@@ -1,168 +1,34 @@
-"""Batches of windows through grain: batch k is a pure function of (seed, k).
+"""From config.data to batches: which data sets, episodes, windows and shapes, in which order."""
 
-Indices are shuffled globally, without a buffer, and anew each epoch; batch k holds positions
-k * batch_size onwards of that endless order, and a process reads its own contiguous block of it.
-Nothing depends on threads, on the number of processes or on where reading began.
-"""
-
-import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
-import grain
 import ml_collections
 import numpy as np
 from jaxtyping import Int
 
-from data_pipelines import statistics as statistics_lib
+from data_pipelines import opening
 from data_pipelines import windows as windows_lib
+from data_pipelines.bad_records import BadRecords
+from data_pipelines.buckets import assign, make_buckets
+from data_pipelines.data_set import DataSet
+from data_pipelines.episodes import Episodes
+from data_pipelines.frames import FITS
+from data_pipelines.loading import ReadText, WindowDataset
+from data_pipelines.order import Part, order
+from data_pipelines.oxe import published
 from data_pipelines.sidecars import Sidecar
-from data_pipelines.sources.cache import CachedSource
-from data_pipelines.sources.episode import Episode
-from data_pipelines.sources.rlds import Keys, open_rlds
-from data_pipelines.windows import Windows
+from data_pipelines.survey import survey
+from data_pipelines.windows import AllWindows, Windows
 from vidact import tiles
-from vidact.actions import Statistics, normalise
-from vidact.batch import Batch
+from vidact.actions import Statistics, left_alone
 from vidact.errors import UserError
 from vidact.text import tokenize
 
 SPLITS = ("train", "held_out")
-_MEGABYTE = 2**20
-# From B instructions to ids [B, L] or embeddings [B, L, D], and the mask [B, L].
-ReadText = Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
-
-
-def open_source(config: ml_collections.ConfigDict) -> CachedSource:
-    """Opens the data set that `config.data` names; config.cache_mb MB of it may stay in memory.
-
-    Raises:
-      UserError: it cannot be read (see `open_rlds`) or states another fps than config.fps.
-    """
-    keys = Keys(
-        cameras=_cameras(config),
-        state=config.state_key,
-        action=config.action_key,
-        instruction=config.instruction_key,
-    )
-    source = open_rlds(config.root, config.split, keys)
-    if source.fps not in (None, config.fps):
-        raise UserError(
-            f"config.data.fps={config.fps}: {source.name} states {source.fps}; set that"
-        )
-    return CachedSource(source, int(config.cache_mb * _MEGABYTE))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class WindowDataset:
-    """The windows of one split as batches, by step or by index.
-
-    Attributes:
-      config: config.data.
-      source: episodes.
-      windows: which windows there are.
-      statistics: 'action' and 'state', used for normalising.
-      seed: of the order.
-      batch_size: B over all processes.
-      read_text: from instructions to ids or embeddings, and their mask.
-      sidecars: further fields, and each window's row there.
-      process_index, process_count: which block of a batch this process loads.
-    """
-
-    config: ml_collections.ConfigDict
-    source: CachedSource
-    windows: Windows
-    statistics: Mapping[str, Statistics]
-    seed: int
-    batch_size: int
-    read_text: ReadText
-    sidecars: Sequence[tuple[Sidecar, Int[np.ndarray, " N"]]] = ()
-    process_index: int = 0
-    process_count: int = 1
-
-    def __len__(self) -> int:
-        """Number of windows: one epoch."""
-        return len(self.windows)
-
-    def indices_at(self, step: int) -> Int[np.ndarray, " b"]:
-        """This process's windows of batch `step`."""
-        return self._order()[step]
-
-    def batch_at(self, step: int) -> Batch:
-        """This process's block of batch `step`, loaded now."""
-        return self.load(self.indices_at(step))
-
-    def from_step(self, step: int = 0) -> Iterator[Batch]:
-        """Endless batches step, step + 1, ..., loaded ahead by config.threads threads.
-
-        Nothing before `step` is read. At most config.threads batches are ready or being loaded.
-        """
-        options = grain.ReadOptions(
-            num_threads=self.config.threads, prefetch_buffer_size=self.config.threads
-        )
-        return iter(self._order()[step:].map(self.load).to_iter_dataset(options))
-
-    def load(self, indices: Int[np.ndarray, " b"]) -> Batch:
-        """The given windows, in the given order, as one batch.
-
-        Args:
-          indices: 0 <= index < len(self).
-
-        Raises:
-          UserError: an episode cannot be read; names file, record and step.
-        """
-        config, count = self.config, len(indices)
-        episodes = [self.source.episode(int(i)) for i in self.windows.episodes[indices]]
-        starts = self.windows.starts[indices].tolist()
-        stored = {}
-        for sidecar, rows in self.sidecars:
-            stored |= sidecar.read(rows[indices])
-        video = None if "latents" in stored else self._video(episodes, starts)
-        actions, action_mask = self._actions(episodes, starts)
-        states = np.stack([e.states[s] for e, s in zip(episodes, starts, strict=True)])
-        texts = [e.instructions[s] for e, s in zip(episodes, starts, strict=True)]
-        text, text_mask = self.read_text(texts)
-        return Batch(
-            video=video,
-            actions=actions,
-            action_mask=action_mask,
-            frame_mask=np.stack(
-                [
-                    windows_lib.frame_mask(e, s, config.frames)
-                    for e, s in zip(episodes, starts, strict=True)
-                ]
-            ),
-            state=normalise(states, self.statistics["state"], config.normalisation),
-            text=text,
-            text_mask=text_mask,
-            fps=np.full(count, config.fps, np.float32),
-            embodiment_id=np.zeros(count, np.int32),
-            dataset_id=np.zeros(count, np.int32),
-            **stored,
-        )
-
-    def _video(self, episodes: list[Episode], starts: list[int]) -> np.ndarray:
-        height, width = self.config.resolution
-        video = np.empty((len(episodes), self.config.frames, height, width, 3), np.uint8)
-        boxes = tiles.boxes(self.config.resolution, self.config.tiles)
-        for episode, start, out in zip(episodes, starts, video, strict=True):
-            windows_lib.fill_video(self.source, episode, start, out, boxes)
-        return video
-
-    def _actions(self, episodes: list[Episode], starts: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        pairs = [
-            windows_lib.window_actions(episode, start, self.config.frames - 1)
-            for episode, start in zip(episodes, starts, strict=True)
-        ]
-        actions, masks = map(np.stack, zip(*pairs, strict=True))
-        return normalise(actions, self.statistics["action"], self.config.normalisation), masks
-
-    def _order(self) -> grain.MapDataset:
-        """Step -> this process's window indices, int64 [batch_size / process_count]."""
-        share = self.batch_size // self.process_count
-        block = slice(self.process_index * share, (self.process_index + 1) * share)
-        order = grain.MapDataset.range(len(self.windows)).seed(self.seed).shuffle().repeat()
-        return order.batch(self.batch_size, drop_remainder=True).map(lambda batch: batch[block])
+# One data set's 'action' and 'state'.
+SetStatistics = Mapping[str, Statistics]
 
 
 def make_dataset(
@@ -171,12 +37,13 @@ def make_dataset(
     seed: int,
     batch_size: int,
     split: str = "train",
-    statistics: Mapping[str, Statistics] | None = None,
-    source: CachedSource | None = None,
+    statistics: Sequence[SetStatistics] | None = None,
+    source: Episodes | None = None,
     read_text: ReadText | None = None,
     sidecars: Sequence[Sidecar] = (),
     process_index: int = 0,
     process_count: int = 1,
+    multiple: int = 1,
 ) -> WindowDataset:
     """Opens `config.data` as batches of windows.
 
@@ -185,42 +52,67 @@ def make_dataset(
       seed: of the order of windows; 0 <= seed < 2**32.
       batch_size: B over all processes; a multiple of process_count.
       split: one of SPLITS; held-out episodes are never in 'train' (see `windows.split_episodes`).
-      statistics: 'action' and 'state'; by default those of the training episodes.
-      source: from `open_source`, to share one cache between splits; opened here by default.
+      statistics: by data set, for normalising; by default those of the training episodes.
+      source: from `opening.open_source`, to share one memory between splits; opened by default.
       read_text: by default word ids (`vidact.text`).
       sidecars: further fields; windows that one of them lacks are left out.
       process_index: which block of each batch to load.
       process_count: number of processes.
+      multiple: what the batch sizes of buckets are multiples of, beside process_count.
 
     Raises:
-      UserError: the data set cannot be read, holds no window for this split, or the sizes in the
+      UserError: a data set cannot be read, holds no window for this split, or the sizes in the
         configuration do not fit.
     """
-    _check_sizes(config, batch_size, split, process_count)
-    if source is None:
-        source = open_source(config)
-    train, held = windows_lib.split_episodes(len(source), config.held_out)
-    episodes = train if split == "train" else held
-    windows = windows_lib.enumerate_windows(episodes, windows_lib.lengths(source, episodes))
-    if not len(windows):
+    _check(config, batch_size, split, process_count, bool(sidecars))
+    source = source or opening.open_source(config)
+    bad = BadRecords(config.on_bad_record)
+    buckets = make_buckets(config, batch_size, max(multiple, process_count))
+    numbers, lengths, places, measured = [], [], [], []
+    for number, data_set in enumerate(source.data_sets):
+        train, held = windows_lib.split_episodes(len(data_set), config.held_out)
+        found = survey(data_set, train, bad)
+        mine = train if split == "train" else held
+        numbers.append(mine + source.begins[number])
+        lengths.append(found.lengths[mine])
+        shape = next(iter(data_set.image_shapes.values()))
+        places.append(number + len(source.data_sets) * assign(buckets, shape, lengths[-1]))
+        measured.append(_for_training(config, source.names[number], data_set, found.statistics))
+    chosen, steps, place = (np.concatenate(part) for part in (numbers, lengths, places))
+    sorted_by = np.argsort(place, kind="stable")
+    every = AllWindows(chosen[sorted_by], steps[sorted_by])
+    edges = np.searchsorted(place[sorted_by], np.arange(len(buckets) * len(source.data_sets) + 1))
+    bounds = np.array([every.before(int(edge)) for edge in edges])
+    if not len(every):
         raise UserError(
-            f"{source.name}: {len(episodes)} {split} episodes give no window of two or more "
+            f"{source.name}: {len(chosen)} {split} episodes give no window of two or more "
             "steps; set config.data.held_out or give more episodes"
         )
-    windows, rows = _with_rows(windows, sidecars, source.name, split)
-    if statistics is None:
-        statistics = statistics_lib.compute(source, train)
+    windows, rows = _with_rows(every, sidecars, source.name, split)
+    if isinstance(windows, Windows):
+        bounds = np.searchsorted(source.data_set_of(windows.episodes), np.arange(len(bounds)))
+    parts = _parts(bounds, source.weights, len(buckets), opening.shares(config))
+    present = [number for number, found in enumerate(parts) if found]
+    buckets = [buckets[number] for number in present]
     return WindowDataset(
         config=config,
         source=source,
         windows=windows,
-        statistics=statistics,
+        bounds=bounds,
+        statistics=statistics or measured,
+        buckets=buckets,
+        order=order(
+            [parts[number] for number in present],
+            [bucket.batch_size for bucket in buckets],
+            seed,
+            process_index,
+            process_count,
+        ),
         seed=seed,
-        batch_size=batch_size,
         read_text=read_text or words(config),
+        bad=bad,
         sidecars=list(zip(sidecars, rows, strict=True)),
-        process_index=process_index,
-        process_count=process_count,
+        augmented=split == "train",
     )
 
 
@@ -229,23 +121,72 @@ def words(config: ml_collections.ConfigDict) -> ReadText:
     return functools.partial(tokenize, max_words=config.max_words, vocabulary=config.vocabulary)
 
 
+def _for_training(
+    config: ml_collections.ConfigDict, name: str, data_set: DataSet, found: SetStatistics
+) -> SetStatistics:
+    """The statistics that normalise: the gripper is left alone, actions may be as published."""
+    action = found["action"]
+    if config.statistics == "published":
+        action = _published(data_set.view.registered, name)
+    if data_set.view.gripper is not None:
+        action = left_alone(action, data_set.view.gripper)
+    return {**found, "action": action}
+
+
+def _published(row: str, name: str) -> Statistics:
+    found = published.find(row) if row else None
+    if found is None:
+        raise UserError(
+            f"config.data.statistics='published': nobody published any of {name}; set it to "
+            "'measured'"
+        )
+    return found["action"]
+
+
+def _parts(
+    bounds: Int[np.ndarray, " n"], weights: Sequence[float], buckets: int, shares: bool
+) -> list[list[Part]]:
+    """By bucket, the data sets that have windows of its shape.
+
+    A data set's probability is its weight times its number of windows (octo's and OpenVLA's
+    `balance_weights`), or its weight alone; over shapes it is divided by numbers of windows.
+    """
+    edges = bounds.tolist()
+    counts = np.diff(bounds).reshape(buckets, len(weights))
+    totals = np.maximum(counts.sum(0), 1)
+    factors = counts / totals if shares else counts
+    found: list[list[Part]] = [[] for _ in range(buckets)]
+    for place, (begin, end) in enumerate(itertools.pairwise(edges)):
+        bucket, data_set = divmod(place, len(weights))
+        if end > begin:
+            weight = weights[data_set] * float(factors[bucket, data_set])
+            found[bucket].append(Part(begin, end, weight))
+    return found
+
+
 def _with_rows(
-    windows: Windows, sidecars: Sequence[Sidecar], name: str, split: str
-) -> tuple[Windows, list[np.ndarray]]:
+    every: AllWindows, sidecars: Sequence[Sidecar], name: str, split: str
+) -> tuple[AllWindows | Windows, list[np.ndarray]]:
     """The windows that all sidecars have, and their rows in each."""
+    if not sidecars:
+        return every, []
+    windows = every.all()
     found = [sidecar.rows(windows) for sidecar in sidecars]
-    kept = np.flatnonzero(np.all([rows >= 0 for rows in found], axis=0)) if found else slice(None)
-    windows = Windows(windows.episodes[kept], windows.starts[kept])
-    if not len(windows):
+    kept = np.flatnonzero(np.all([rows >= 0 for rows in found], axis=0))
+    if not len(kept):
         raise UserError(
             f"{name}: config.data.encoded or config.data.coarse holds no {split} window of it; "
             "write it for this data set and these config.data settings"
         )
-    return windows, [rows[kept] for rows in found]
+    return windows.at(kept), [rows[kept] for rows in found]
 
 
-def _check_sizes(
-    config: ml_collections.ConfigDict, batch_size: int, split: str, process_count: int
+def _check(
+    config: ml_collections.ConfigDict,
+    batch_size: int,
+    split: str,
+    process_count: int,
+    sidecars: bool,
 ) -> None:
     if split not in SPLITS:
         raise UserError(f"split {split!r}: unknown; choose from {', '.join(SPLITS)}")
@@ -256,8 +197,12 @@ def _check_sizes(
         )
     if config.frames < 2:
         raise UserError(f"config.data.frames={config.frames}: a window needs at least 2 frames")
-    tiles.check(_cameras(config), config.resolution, config.tiles)
-
-
-def _cameras(config: ml_collections.ConfigDict) -> tuple[str, ...]:
-    return (config.image_key, *config.further_image_keys)
+    if config.statistics not in ("measured", "published"):
+        raise UserError(
+            f"config.data.statistics={config.statistics!r}: choose from measured, published"
+        )
+    if config.fit not in FITS:
+        raise UserError(f"config.data.fit={config.fit!r}: choose from {', '.join(FITS)}")
+    if sidecars and config.buckets:
+        raise UserError("config.data.buckets: stored latents have one shape; leave buckets empty")
+    tiles.check(opening.cameras(config), config.resolution, config.tiles)

@@ -5,6 +5,8 @@ leads from frame i to frame i + 1. Every start from which at least one action le
 frame counts: s = 0 .. n - 2. Beyond an episode's end the last frame is repeated (frame_mask False)
 and the action is neutral, zero before normalising (action_mask False): padding carries no loss.
 An episode's last action leads to no frame, and RLDS leaves its meaning open: it is padding too.
+With h frames of history a window begins h steps earlier, and is as long; before an episode's
+beginning the first frame is repeated, masked and padded alike.
 """
 
 import dataclasses
@@ -13,21 +15,21 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import tqdm
 from jaxtyping import Bool, Float, Int, UInt8
 
-from data_pipelines.sources.cache import CachedSource
-from data_pipelines.sources.episode import Episode, Source
+from data_pipelines.episode import Episode
+from data_pipelines.episodes import Episodes
+from data_pipelines.frames import WHOLE, Placement
 from vidact.errors import UserError
 from vidact.tiles import Box
 
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """All windows of some episodes, in order of episode and start.
+    """Some windows.
 
     Attributes:
-      episodes: window -> index of the episode in its source.
+      episodes: window -> number of the episode.
       starts: window -> step of its first frame.
     """
 
@@ -37,18 +39,42 @@ class Windows:
     def __len__(self) -> int:
         return len(self.starts)
 
+    def at(self, indices: Int[np.ndarray, " b"]) -> "Windows":
+        """The windows at some places."""
+        return Windows(self.episodes[indices], self.starts[indices])
 
-def enumerate_windows(episodes: Int[np.ndarray, " E"], lengths: Int[np.ndarray, " E"]) -> Windows:
-    """Every window of the given episodes.
+    def all(self) -> "Windows":
+        """All of them."""
+        return self
 
-    Args:
-      episodes: indices in the source.
-      lengths: number of steps of each; an episode of one step has no window.
+
+class AllWindows:
+    """Every window of some episodes, in their order and that of the starts; found when asked for.
+
+    A data set of a hundred million windows takes no more memory than its episodes' numbers do.
     """
-    counts = np.maximum(lengths - 1, 0)
-    ends = np.cumsum(counts)
-    starts = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
-    return Windows(np.repeat(episodes, counts), starts)
+
+    def __init__(self, episodes: Int[np.ndarray, " E"], lengths: Int[np.ndarray, " E"]):
+        """Args: episodes: their numbers. lengths: steps of each; one of one step has no window."""
+        self._episodes = episodes
+        self._ends = np.cumsum(np.maximum(lengths - 1, 0))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def at(self, indices: Int[np.ndarray, " b"]) -> Windows:
+        """The windows at some places, 0 <= index < len(self)."""
+        at = np.searchsorted(self._ends, indices, side="right")
+        begins = np.where(at > 0, self._ends[at - 1], 0)
+        return Windows(self._episodes[at], indices - begins)
+
+    def all(self) -> Windows:
+        """All of them, in memory."""
+        return self.at(np.arange(len(self)))
+
+    def before(self, count: int) -> int:
+        """Number of windows of the first `count` episodes."""
+        return int(self._ends[count - 1]) if count else 0
 
 
 def split_episodes(
@@ -91,56 +117,54 @@ def _hash(number: int) -> int:
     return int.from_bytes(hashlib.sha256(str(number).encode()).digest()[:8], "little")
 
 
-def lengths(source: Source, episodes: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
-    """Number of steps of each episode: reads them all once, without decoding frames."""
-    bar = tqdm.tqdm(episodes, desc="reading episodes", unit="episode", delay=5)
-    return np.array([len(source.episode(int(index))) for index in bar], np.int64)
-
-
 def frame_mask(episode: Episode, start: int, frames: int) -> Bool[np.ndarray, " T"]:
-    """Which of a window's frames are recorded; False = a repeat of the last one."""
-    return start + np.arange(frames) < len(episode)
+    """Which of the frames from `start` on are recorded; False = a repeat of the nearest."""
+    steps = start + np.arange(frames)
+    return (steps >= 0) & (steps < len(episode))
 
 
 def fill_video(
-    source: CachedSource,
-    episode: Episode,
+    source: Episodes,
+    number: int,
     start: int,
     video: UInt8[np.ndarray, "T H W 3"],
     boxes: Sequence[Box],
+    placement: Placement = WHOLE,
 ) -> None:
-    """Decodes a window's frames into `video`, repeating the last one beyond the episode's end.
+    """Decodes a window's frames into `video`, repeating the nearest beyond the episode's ends.
 
-    The episode's cameras fill the boxes in order; boxes left over become black.
+    The episode's cameras fill the boxes in order; boxes left over become black, and so does that of
+    a camera which this data set lacks.
 
     Args:
       source: where the episode comes from.
-      episode: of n steps.
-      start: step of the first frame, below n.
+      number: of the episode, of n steps.
+      start: step of the first frame, below n; below 0 for frames before the first.
       video: where the frames go.
       boxes: see `vidact.tiles.boxes`; at least one a camera.
+      placement: how frames come to their box.
 
     Raises:
       UserError: a frame is damaged or has another size; names file, record, camera and step.
     """
-    real = int(frame_mask(episode, start, len(video)).sum())
+    episode = source.episode(number)
+    recorded = np.flatnonzero(frame_mask(episode, start, len(video)))
+    first, last = int(recorded[0]), int(recorded[-1])
     for box, camera in itertools.zip_longest(boxes, episode.cameras):
-        pictures = video[(slice(real), *box)]
-        if camera is None:
+        pictures = video[(slice(first, last + 1), *box)]
+        if camera is None or episode.cameras[camera] is None:
             pictures[:] = 0
-            continue
-        for step, picture in enumerate(pictures, start):
-            source.read_frame(episode, camera, step, picture)
-    video[real:] = video[real - 1]
+        else:
+            source.read_frames(number, camera, start + first, pictures, placement)
+    video[:first], video[last + 1 :] = video[first], video[last]
 
 
 def window_actions(
     episode: Episode, start: int, count: int
 ) -> tuple[Float[np.ndarray, "Ta A"], Bool[np.ndarray, "Ta A"]]:
-    """The window's `count` actions, in the units of the data set, and action_mask."""
-    real = min(count, len(episode) - 1 - start)
+    """The `count` actions from `start` on, in the units of the data set, and action_mask."""
+    steps = start + np.arange(count)
+    real = (steps >= 0) & (steps < len(episode) - 1)
     actions = np.zeros((count, episode.actions.shape[1]), np.float32)
-    actions[:real] = episode.actions[start : start + real]
-    mask = np.zeros(actions.shape, bool)
-    mask[:real] = True
-    return actions, mask
+    actions[real] = episode.actions[steps[real]]
+    return actions, np.broadcast_to(real[:, None], actions.shape).copy()

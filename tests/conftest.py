@@ -3,6 +3,7 @@
 import ast
 import os
 import pathlib
+import tempfile
 
 # Before anything imports JAX.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -14,6 +15,8 @@ os.environ["XLA_FLAGS"] = (
 # Several programs in flight on 8 virtual devices wait for each other's threads until XLA aborts.
 os.environ["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Surveys of toy data sets are not kept beside the user's own.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="vidact-tests-")
 
 import jaxtyping
 import pytest

@@ -144,6 +144,20 @@ def denormalise(
     return (values * scale + centre).astype(np.float32)
 
 
+def left_alone(statistics: Statistics, column: int) -> Statistics:
+    """Statistics under which every method leaves one column as it is: a gripper of 0 and 1.
+
+    Args:
+      statistics: of D dimensions.
+      column: 0 <= column < D.
+    """
+    plain = dict(q01=-1.0, q99=1.0, mean=0.0, std=1.0, min=-1.0, max=1.0)
+    changed = {name: getattr(statistics, name).copy() for name in _ARRAYS}
+    for name, value in plain.items():
+        changed[name][column] = value
+    return Statistics(**changed, count=statistics.count)
+
+
 def _affine(values: np.ndarray, s: Statistics, method: str) -> tuple[np.ndarray, np.ndarray]:
     """Centre and scale, float64 [D]; scale 0 = constant."""
     if values.shape[-1:] != s.mean.shape:

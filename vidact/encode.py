@@ -25,10 +25,9 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines import encoded, pipeline, sidecars, windows
+from data_pipelines import encoded, pipeline, sidecars
 from data_pipelines.encoded import Encoded
 from data_pipelines.pipeline import WindowDataset
-from data_pipelines.windows import Windows
 from vidact import command, store
 from vidact.encoders.encode import encode
 from vidact.encoders.text import reader
@@ -57,7 +56,7 @@ def main(arguments: list[str]) -> None:
     checks.check_sizes(config)
     command.check_writable(options.out)
     dataset = _all_windows(config)
-    checks.check_data(config, dataset.source.name, dataset.statistics)
+    checks.check_data(config, dataset.source.name, dataset.widths)
     found = describe(config, dataset, options)
     codec = prepare_codec(config, dataset, found)
     write_texts(config, dataset, found)
@@ -67,13 +66,12 @@ def main(arguments: list[str]) -> None:
 
 def _all_windows(config: ml_collections.ConfigDict) -> WindowDataset:
     """The windows of all episodes, training and held-out, in order."""
-    source = pipeline.open_source(config.data)
-    train = pipeline.make_dataset(config.data, seed=0, batch_size=1, source=source)
-    episodes = np.arange(len(source))
-    every = windows.enumerate_windows(episodes, windows.lengths(source, episodes))
-    kept = every.starts % config.encoder.stride == 0
-    some = Windows(every.episodes[kept], every.starts[kept])
-    return dataclasses.replace(train, windows=some)
+    data = config.data.copy_and_resolve_references()
+    data.held_out = 0.0
+    dataset = pipeline.make_dataset(data, seed=0, batch_size=1)
+    every = dataset.windows.all()
+    kept = np.flatnonzero(every.starts % config.encoder.stride == 0)
+    return dataclasses.replace(dataset, windows=every.at(kept))
 
 
 def describe(
@@ -188,7 +186,7 @@ def write_windows(
                 "condition": narrowed(condition, kind, "latents"),
                 "latent_mask": mask,
             }
-            some = Windows(dataset.windows.episodes[rows], dataset.windows.starts[rows])
+            some = dataset.windows.at(rows)
             sidecars.write(path, some, fields)
 
 

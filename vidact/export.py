@@ -113,11 +113,11 @@ def describe(run) -> robot_config.RobotConfig:
     config = run.config
     return robot_config.RobotConfig(
         model=sizes(covar_config.from_config(config.model)),
-        fps=float(config.data.fps),
+        fps=run.fps,
         frames=config.data.frames,
         resolution=tuple(config.data.resolution),
         normalisation=config.data.normalisation,
-        statistics=run.statistics,
+        statistics=dict(run.own),
         policy_steps=config.evaluate.steps,
         uses_text=bool(config.data.instruction_key),
         source_step=run.step,
@@ -165,7 +165,11 @@ def _starts(run) -> Mapping[str, np.ndarray]:
         return same_noise.random_frames(run)
     split = "held_out" if config.data.held_out else "train"
     data = pipeline.make_dataset(
-        config.data, seed=config.seed, batch_size=count, split=split, statistics=run.statistics
+        config.data,
+        seed=config.seed,
+        batch_size=count,
+        split=split,
+        statistics=list(run.statistics.values()),
     )
     return data.load(np.linspace(0, len(data) - 1, count).astype(np.int64)).as_dict()
 

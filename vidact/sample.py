@@ -74,11 +74,11 @@ def main(arguments: list[str]) -> None:
         facts = {
             "mode": mode,
             "step": run.step,
-            "data_set": opening.dataset_name(run.config.data.root),
+            "data_set": ", ".join(run.statistics),
             "parameters": sampling.parameters(run),
             "sample_steps": config.sample_steps,
             "seed": config.seed,
-            "fps": run.config.data.fps,
+            "fps": run.fps,
             "seconds": time.monotonic() - began,
         }
         _write(out, facts, _describe(dataset, indices), _true_actions(run, batch), batch, samples)
@@ -95,11 +95,12 @@ def _modes(run: Run, asked: str) -> tuple[str, ...]:
 def _describe(dataset: WindowDataset, indices: Int[np.ndarray, " n"]) -> list[dict[str, Any]]:
     found = []
     for index in indices:
-        number, start = (int(a[index]) for a in (dataset.windows.episodes, dataset.windows.starts))
+        window = dataset.windows.at(np.array([index]))
+        number, start = int(window.episodes[0]), int(window.starts[0])
         episode = dataset.source.episode(number)
         found.append(
             {
-                "task": opening.task_of(episode) or opening.dataset_name(dataset.config.root),
+                "task": opening.task_of(episode) or opening.data_set_name(dataset, number),
                 "instruction": episode.instructions[start],
                 "episode": number,
                 "start": start,
@@ -109,7 +110,7 @@ def _describe(dataset: WindowDataset, indices: Int[np.ndarray, " n"]) -> list[di
 
 
 def _true_actions(run: Run, batch: Batch) -> np.ndarray:
-    return sampling.in_robot_units(run, batch.actions)
+    return sampling.in_robot_units(run, batch.actions, batch.dataset_id)
 
 
 def _write(

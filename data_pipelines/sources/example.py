@@ -4,15 +4,19 @@ TFDS stores an episode's steps as one list per feature ('steps/action' holds n *
 the wanted lists costs a twentieth of TFDS's own decoding, which also unpacks every other camera.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+import tensorflow_datasets as tfds
+from jaxtyping import Shaped
 from tensorflow_datasets.proto import tf_example_pb2
 
+from data_pipelines.sources import checks
 from vidact.errors import UserError
 
 _METADATA = "episode_metadata/"
+_REMEDY = "write the episode again"
 
 
 class Example:
@@ -32,27 +36,41 @@ class Example:
         """A bytes feature, one entry a step (frames, instructions)."""
         return list(self._values(key, "bytes_list"))
 
-    def numbers(self, key: str, steps: int, shape: Sequence[int]) -> Float[np.ndarray, "n D"]:
-        """A numeric feature as float32 [steps, D], each step's `shape` made flat.
+    def numbers(self, key: str, feature: tfds.features.Tensor) -> Shaped[np.ndarray, "n ..."]:
+        """A numeric feature: float32, or integers as stored.
 
         Raises:
-          UserError: missing, of another length than steps times shape, or not finite.
+          UserError: missing, of a length that its shape does not divide, or not finite.
         """
         kind = self._kind(key)
         if kind == "bytes_list":
+            flat = self._unpacked(key, feature)
+        else:
+            flat = np.asarray(self._values(key, kind), feature.np_dtype)
+        if flat.dtype.kind == "f":
+            flat = flat.astype(np.float32)
+        width = int(np.prod(feature.shape))
+        if width == 0 or flat.size % width:
             raise UserError(
-                f"{self.where}: {key} is stored as encoded bytes; write it with encoding none"
+                f"{self.where}: {key} has {flat.size} numbers, which steps of shape "
+                f"{tuple(feature.shape)} do not divide; {_REMEDY}"
             )
-        flat = np.asarray(self._values(key, kind), np.float32)
-        width = int(np.prod(shape))
-        if flat.size != steps * width:
-            raise UserError(
-                f"{self.where}: {key} has {flat.size} numbers where {steps} steps of shape "
-                f"{tuple(shape)} need {steps * width}; write the episode again"
-            )
-        values = flat.reshape(steps, width)
-        self._check_finite(key, values)
+        values = flat.reshape(-1, *feature.shape)
+        checks.check_finite(values, f"{self.where}: {key}")
         return values
+
+    def _unpacked(self, key: str, feature: tfds.features.Tensor) -> np.ndarray:
+        """Steps that TFDS stored as bytes (encoding 'bytes' or 'zlib'), made flat."""
+        dtype, steps = np.dtype(feature.np_dtype), self.texts(key)
+        size = int(np.prod(feature.shape)) * dtype.itemsize
+        if feature.encoding is tfds.features.Encoding.ZLIB:
+            try:  # never more than a step may hold, and one byte that shows that there is more
+                steps = [zlib.decompressobj().decompress(step, size + 1) for step in steps]
+            except zlib.error as error:
+                raise UserError(f"{self.where}: {key}: {error}; {_REMEDY}") from error
+        if any(len(step) != size for step in steps):
+            raise UserError(f"{self.where}: {key} has a step of not {size} bytes; {_REMEDY}")
+        return np.frombuffer(b"".join(steps), dtype)
 
     def metadata(self) -> Mapping[str, object]:
         """The episode's own facts: str, number or float32/int64 array, by name."""
@@ -81,12 +99,3 @@ class Example:
                 f"{self.where}: {key} is a {self._kind(key)}, not a {kind}; set another key"
             )
         return getattr(self._features[key], kind).value
-
-    def _check_finite(self, key: str, values: np.ndarray) -> None:
-        bad = np.argwhere(~np.isfinite(values))
-        if len(bad):
-            step, dimension = bad[0]
-            raise UserError(
-                f"{self.where}: {key} at step {step}, dimension {dimension} is "
-                f"{values[step, dimension]}; mend or remove the episode"
-            )

@@ -1,74 +1,49 @@
 """What features.json says about the features of a step."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from data_pipelines.sources.recording import Feature, Kind
 from vidact.errors import UserError
 
-_STEPS = "steps"
+STEPS = "steps"
 
 
-class StepFeatures:
-    """A step's features by path ('observation/image_0'), each an image, an array or a text."""
+def step_features(
+    folder: epath.Path, info: tfds.core.DatasetInfo
+) -> tuple[dict[str, Feature], dict[str, tfds.features.Tensor]]:
+    """A step's features by path ('observation/image_0'), and TFDS's own of its arrays.
 
-    def __init__(self, folder: epath.Path, info: tfds.core.DatasetInfo):
-        """Raises: UserError: the data set has no steps."""
-        self._file = folder / "features.json"
-        if _STEPS not in info.features:
-            raise UserError(
-                f"{self._file}: no '{_STEPS}': not an RLDS data set; give a folder of episodes"
-            )
-        self._features = _flatten(info.features[_STEPS].feature)
-
-    def image_shape(self, key: str) -> tuple[int | None, int | None]:
-        """Height and width of a camera's frames, None where they vary.
-
-        Raises:
-          UserError: no such image; lists which exist.
-        """
-        shape = self._find(key, "image").shape
-        return shape[0], shape[1]
-
-    def array_shape(self, key: str) -> tuple[int, ...]:
-        """Shape of a numeric feature.
-
-        Raises:
-          UserError: no such array, or its shape varies.
-        """
-        shape = tuple(self._find(key, "array").shape)
-        if None in shape:
-            raise UserError(f"{self._file}: {key} has no fixed shape {shape}; choose another key")
-        return shape
-
-    def check_text(self, key: str) -> None:
-        """Raises: UserError: no such text."""
-        self._find(key, "text")
-
-    def _find(self, key: str, kind: str):
-        feature = self._features.get(key)
-        if feature is not None and _kind(feature) == kind:
-            return feature
-        fits = [name for name, other in self._features.items() if _kind(other) == kind]
-        found = f"no {key} in a step" if feature is None else f"{key} is no {kind}"
+    Raises:
+      UserError: the data set has no steps.
+    """
+    if STEPS not in info.features:
         raise UserError(
-            f"{self._file}: {found}; set the key in config.data to one of its {kind} keys: "
-            f"{', '.join(fits) or 'none'}"
+            f"{folder / 'features.json'}: no '{STEPS}': not an RLDS data set; give a folder of "
+            "episodes"
         )
+    leaves = _flatten(info.features[STEPS].feature)
+    found = {path: Feature(_kind(leaf), tuple(leaf.shape or ())) for path, leaf in leaves.items()}
+    return found, {path: leaf for path, leaf in leaves.items() if found[path].kind == "array"}
 
 
-def _flatten(feature, path: str = "") -> dict[str, object]:
+def _flatten(feature, path: str = "") -> Mapping:
     if not isinstance(feature, tfds.features.FeaturesDict):
         return {path: feature}
-    leaves: dict[str, object] = {}
+    leaves = {}
     for name, inner in sorted(feature.items()):
         leaves.update(_flatten(inner, f"{path}/{name}" if path else name))
     return leaves
 
 
-def _kind(feature) -> str:
+def _kind(feature) -> Kind:
     if isinstance(feature, tfds.features.Image):
         return "image"
     if not isinstance(feature, tfds.features.Tensor):
         return "other"
-    return "array" if np.dtype(feature.np_dtype).kind in "fiub" else "text"
+    if np.dtype(feature.np_dtype).kind not in "fiub":
+        return "text"
+    return "other" if None in feature.shape else "array"

@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from data_pipelines.sources import folder_files, folder_table, lerobot, packets, wanted
+from data_pipelines.sources import checks, folder_files, folder_table, lerobot, packets
 from data_pipelines.sources.folder_files import CAMERA, Files
 from data_pipelines.sources.folder_table import INSTRUCTION, Column
 from data_pipelines.sources.packets import Header
@@ -38,7 +38,8 @@ class Folder:
         self._columns = _columns(episodes)
         self._has_texts = any(episode.text for episode in episodes)
         self.features = _features(episodes[0], self._columns, self._has_texts)
-        self.fingerprint = _fingerprint(root, episodes)
+        self.files = [path for episode in episodes for path in episode.all()]
+        self.fingerprint = _fingerprint(root, self.files)
         headers = [
             _header(e) for e in tqdm.tqdm(episodes, "reading headers", unit="episode", delay=5)
         ]
@@ -56,7 +57,7 @@ class Folder:
 
     def recording(self, index: int, paths: Collection[str]) -> Recording:
         """Reads an episode's table and finds its videos; see `Source.recording`."""
-        wanted.check(self.name, self.features, paths)
+        checks.check_known(self.features, paths, self.name)
         episode, steps = self._episodes[index], int(self.lengths[index])
         columns = [path for path in paths if path in self._columns]
         features: dict[str, np.ndarray] = {}
@@ -158,9 +159,9 @@ def _text(path: epath.Path | None) -> str:
         raise UserError(f"{path}: no text in UTF-8 ({error}); write it again") from error
 
 
-def _fingerprint(root: epath.Path, episodes: list[Files]) -> str:
+def _fingerprint(root: epath.Path, files: list[epath.Path]) -> str:
     """Hash of the names and sizes of all files."""
     digest = hashlib.sha256()
-    for path in (path for episode in episodes for path in episode.all()):
+    for path in files:
         digest.update(f"{path.relative_to(root)} {path.stat().length}\n".encode())
     return digest.hexdigest()

@@ -5,13 +5,13 @@ is the instruction of each step. Depth maps are not read.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import cast
 
 import numpy as np
 from etils import epath
 
-from data_pipelines.sources import lerobot_info, wanted
+from data_pipelines.sources import checks, lerobot_info
 from data_pipelines.sources.lerobot_info import TASK, TASK_INDEX, Info
 from data_pipelines.sources.lerobot_layouts import FileEach, Layout, ManyAFile
 from data_pipelines.sources.packets import Span
@@ -31,7 +31,8 @@ class LeRobot:
         self.name = f"{info.folder} split {split}"
         self.fps: float | None = info.fps
         self.features = info.features
-        self.fingerprint = _fingerprint(info.folder, layout)
+        self._description = (info.folder / lerobot_info.NAME, *layout.files)
+        self.fingerprint = _fingerprint(info.folder, self._description, split)
         self._info, self._layout = info, layout
         if split not in info.splits:
             known = ", ".join(info.splits)
@@ -44,9 +45,15 @@ class LeRobot:
     def __len__(self) -> int:
         return len(self._episodes)
 
+    @property
+    def files(self) -> Sequence[epath.Path]:
+        """The description and the files of numbers that are there, each once; see `Source`."""
+        data = dict.fromkeys(self._layout.data(episode) for episode in self._episodes)
+        return [*self._description, *(path for path in data if path.exists())]
+
     def recording(self, index: int, paths: Collection[str]) -> Recording:
         """Reads the numbers and finds the videos of one episode; see `Source.recording`."""
-        wanted.check(self.name, self.features, paths)
+        checks.check_known(self.features, paths, self.name)
         episode, steps = self._episodes[index], int(self.lengths[index])
         cameras: dict[str, Frames] = {}
         features: dict[str, np.ndarray] = {}
@@ -86,13 +93,7 @@ class LeRobot:
         if self.features[path].kind == "text":
             return np.array(table.texts(path), object)
         values = table.numbers(path, cast(tuple[int, ...], self.features[path].shape))
-        bad = np.argwhere(~np.isfinite(values))
-        if len(bad):
-            step, *place = bad[0].tolist()
-            raise UserError(
-                f"{table.where}: {path} at step {step}, dimension {place} is "
-                f"{values[tuple(bad[0])]}; mend or remove the episode"
-            )
+        checks.check_finite(values, f"{table.where}: {path}")
         return values
 
     def _tasks(self, table: Table) -> np.ndarray:
@@ -133,10 +134,10 @@ def open_lerobot(root: str, split: str = "train") -> LeRobot:
     return LeRobot(info, layout, split)
 
 
-def _fingerprint(folder: epath.Path, layout: Layout) -> str:
+def _fingerprint(folder: epath.Path, description: Sequence[epath.Path], split: str) -> str:
     """Hash of the description: features, splits, lengths, tasks, and where the episodes lie."""
-    digest = hashlib.sha256()
-    for path in (folder / lerobot_info.NAME, *layout.files):
+    digest = hashlib.sha256(split.encode())
+    for path in description:
         data = path.read_bytes()
         digest.update(f"{path.relative_to(folder)} {len(data)}\n".encode())
         digest.update(data)

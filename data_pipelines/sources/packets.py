@@ -10,12 +10,13 @@ import numpy as np
 from etils import epath
 from jaxtyping import Int
 
-from data_pipelines.frames import MAX_PIXELS
 from data_pipelines.sources import matroska
 from vidact.errors import UserError
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".webm": "matroska", ".mkv": "matroska"}
 """FFmpeg's reader by suffix: it is never guessed, since some others follow links to other files."""
+MAX_PIXELS = 2**25
+"""Largest frame that is read, as `data_pipelines.frames` has it for images."""
 MAX_FRAMES = 2**24
 """Most frames of a file, 155 hours at 30 fps."""
 MAX_FPS = 1000.0

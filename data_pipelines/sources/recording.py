@@ -5,10 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from etils import epath
 from jaxtyping import Int, Shaped, UInt8
 
 Kind = Literal["image", "array", "text", "other"]
-Picture = bytes | UInt8[np.ndarray, "H W 3"]
+Picture = bytes | UInt8[np.ndarray, "_ _ 3"]
 
 
 class Feature(NamedTuple):
@@ -31,7 +32,8 @@ class Frames(Protocol):
       nbytes: what keeping it in memory costs, beside what is read from it.
     """
 
-    nbytes: int
+    @property
+    def nbytes(self) -> int: ...
 
     def __len__(self) -> int: ...
 
@@ -108,13 +110,21 @@ class Source(Protocol):
       features: path -> what it is, for all that the data set holds.
       fingerprint: hash of what the data set says of itself, wherever it lies.
       lengths: number of steps of each episode where that is known without reading them.
+      files: those that are read, by which a change is noticed.
     """
 
-    name: str
-    fps: float | None
-    features: Mapping[str, Feature]
-    fingerprint: str
-    lengths: Int[np.ndarray, " E"] | None
+    @property
+    def name(self) -> str: ...
+    @property
+    def fps(self) -> float | None: ...
+    @property
+    def features(self) -> Mapping[str, Feature]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def lengths(self) -> Int[np.ndarray, " E"] | None: ...
+    @property
+    def files(self) -> Sequence[epath.Path]: ...
 
     def __len__(self) -> int: ...
 

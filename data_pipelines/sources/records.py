@@ -147,6 +147,7 @@ class Records:
         for shard in shards:
             if not shard.path.exists():
                 raise UserError(f"{shard.path}: missing; {_REMEDY}")
+        self.paths = [shard.path for shard in shards]
         self._shards = list(shards)
         self._lengths = list(lengths)
         self._ends = list(itertools.accumulate(lengths))

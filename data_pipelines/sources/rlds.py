@@ -3,20 +3,20 @@
 A step's features are named by paths: 'observation/image_0', 'action', 'language_instruction'.
 """
 
-import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from data_pipelines.sources.episode import Episode
+from data_pipelines.sources import checks
 from data_pipelines.sources.example import Example
-from data_pipelines.sources.features import StepFeatures
+from data_pipelines.sources.features import STEPS, step_features
+from data_pipelines.sources.recording import Feature, Recording, StoredFrames
 from data_pipelines.sources.records import ArrayRecordShard, Records, TFRecordShard
 from vidact.errors import UserError
 
-_STEPS = "steps"
 _SHARDS: dict[str, type[TFRecordShard] | type[ArrayRecordShard]] = {
     "tfrecord": TFRecordShard,
     "array_record": ArrayRecordShard,
@@ -24,99 +24,63 @@ _SHARDS: dict[str, type[TFRecordShard] | type[ArrayRecordShard]] = {
 _DEPTH = 3  # a root may be the version's folder, the data set's or the one above
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Keys:
-    """Which of a step's features are read, as paths within the step.
-
-    Attributes:
-      cameras: at least one, each once.
-      state: proprioception.
-      action: the action.
-      instruction: a text, or "" for data without one.
-    """
-
-    cameras: tuple[str, ...] = ("observation/image",)
-    state: str = "observation/state"
-    action: str = "action"
-    instruction: str = "language_instruction"
-
-
 class RLDS:
     """One split of an RLDS data set: a `Source`."""
 
-    def __init__(self, folder: epath.Path, info: tfds.core.DatasetInfo, split: str, keys: Keys):
+    lengths = None  # only the records tell
+
+    def __init__(self, folder: epath.Path, info: tfds.core.DatasetInfo, split: str):
         """See `open_rlds`."""
         self.name = f"{folder} split {split}"
         self.fps = _fps(info)
-        self.fingerprint = _fingerprint(folder)
-        self._keys = keys
+        self.fingerprint = _fingerprint(folder, split)
         self._records = _records(folder, info, split)
-        step = StepFeatures(folder, info)
-        self.image_shapes: Mapping[str, tuple[int | None, int | None]] = {
-            key: step.image_shape(key) for key in keys.cameras
-        }
-        self._state_shape = step.array_shape(keys.state)
-        self._action_shape = step.array_shape(keys.action)
-        if keys.instruction:
-            step.check_text(keys.instruction)
+        self.files = self._records.paths
+        found, self._arrays = step_features(folder, info)
+        self.features: Mapping[str, Feature] = found
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def episode(self, index: int) -> Episode:
-        """Reads and checks one episode; see `Source.episode`."""
+    def recording(self, index: int, paths: Collection[str]) -> Recording:
+        """Reads and checks one episode; see `Source.recording`."""
+        checks.check_known(self.features, paths, self.name)
         file, position = self._records.locate(index)
         example = Example(self._records.read(index), f"{file}: record {position}")
-        cameras = self._cameras(example)
-        steps = len(cameras[self._keys.cameras[0]])
-        return Episode(
+        cameras, features = {}, {}
+        for path in paths:
+            if self.features[path].kind == "image":
+                cameras[path] = StoredFrames(example.texts(f"{STEPS}/{path}"))
+            else:
+                features[path] = self._feature(example, path)
+        lengths = {path: len(rows) for path, rows in (cameras | features).items()}
+        return Recording(
             index=index,
             name=example.where,
+            features=features,
             cameras=cameras,
-            states=example.numbers(f"{_STEPS}/{self._keys.state}", steps, self._state_shape),
-            actions=example.numbers(f"{_STEPS}/{self._keys.action}", steps, self._action_shape),
-            instructions=self._instructions(example, steps),
+            steps=checks.check_lengths(lengths, example.where),
             metadata=example.metadata(),
         )
 
-    def _cameras(self, example: Example) -> dict[str, list[bytes]]:
-        cameras = {key: example.texts(f"{_STEPS}/{key}") for key in self._keys.cameras}
-        first = self._keys.cameras[0]
-        steps = len(cameras[first])
-        if not steps:
-            raise UserError(f"{example.where}: an episode without steps; remove it")
-        for key, images in cameras.items():
-            if len(images) != steps:
-                raise UserError(
-                    f"{example.where}: {key} has {len(images)} frames where {first} has {steps}; "
-                    "mend or remove the episode"
-                )
-        return cameras
-
-    def _instructions(self, example: Example, steps: int) -> list[str]:
-        if not self._keys.instruction:
-            return [""] * steps
-        raw = example.texts(f"{_STEPS}/{self._keys.instruction}")
-        if len(raw) != steps:
-            raise UserError(
-                f"{example.where}: {len(raw)} instructions for {steps} steps; write it again"
-            )
-        texts = {text: text.decode("utf-8", "replace") for text in set(raw)}
-        return [texts[text] for text in raw]
+    def _feature(self, example: Example, path: str) -> np.ndarray:
+        key = f"{STEPS}/{path}"
+        if self.features[path].kind == "array":
+            return example.numbers(key, self._arrays[path])
+        return np.array(example.texts(key), object)
 
 
-def open_rlds(root: str, split: str = "train", keys: Keys | None = None) -> RLDS:
+def open_rlds(root: str, split: str = "train") -> RLDS:
     """Opens an RLDS data set of ArrayRecord or TFRecord shards.
 
     Args:
       root: the version's folder (it holds features.json), or the data set's or the one above where
         only one version lies below; local, or what etils.epath reads.
       split: as dataset_info.json names it.
-      keys: which features to read; the defaults are those that `vidact.demos` writes.
 
     Raises:
-      UserError: no such folder, no or several data sets in it, no such split or key, no episode, a
-        missing shard.
+      UserError: no such folder, no or several data sets in it, no such split, no episode, a missing
+        shard.
     """
     folder = find(root)
     try:
@@ -126,7 +90,7 @@ def open_rlds(root: str, split: str = "train", keys: Keys | None = None) -> RLDS
             f"{folder}: features.json or dataset_info.json cannot be read "
             f"({' '.join(str(error).split())[:200]}); download them again"
         ) from error
-    return RLDS(folder, info, split, keys or Keys())
+    return RLDS(folder, info, split)
 
 
 def find(root: str) -> epath.Path:
@@ -167,9 +131,9 @@ def _records(folder: epath.Path, info: tfds.core.DatasetInfo, split: str) -> Rec
     return Records([_SHARDS[kind](folder / name) for name in names], described.shard_lengths)
 
 
-def _fingerprint(folder: epath.Path) -> str:
+def _fingerprint(folder: epath.Path, split: str) -> str:
     """Hash of the description: features, and the sizes and numbers of episodes of all shards."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(split.encode())
     for name in ("features.json", "dataset_info.json"):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()

@@ -13,8 +13,13 @@ from array_record.python.array_record_module import ArrayRecordReader
 from etils import epath
 from tensorflow_datasets.proto import tf_example_pb2
 
+from configs import base
 from data_pipelines import rlds_writer
+from data_pipelines.data_set import DataSet
+from data_pipelines.episode import keys
+from data_pipelines.episodes import Episodes
 from data_pipelines.sources.records import TFRecordShard, masked_crc32c
+from data_pipelines.sources.rlds import open_rlds
 
 FORMATS = ("array_record", "tfrecord")
 STATE_SIZE = 3
@@ -79,29 +84,28 @@ def flip_byte(path: pathlib.Path, offset: int) -> None:
 
 
 def config(root: pathlib.Path | str, **changes) -> ml_collections.ConfigDict:
-    """A config.data for the toy data set."""
-    return ml_collections.ConfigDict(
-        {
-            "root": str(root),
-            "split": "train",
-            "image_key": CAMERA,
-            "further_image_keys": (),
-            "tiles": (1, 1),
-            "state_key": "observation/state",
-            "action_key": "action",
-            "instruction_key": "language_instruction",
-            "frames": 4,
-            "resolution": (16, 16),
-            "fps": 20.0,
-            "held_out": 0.25,
-            "normalisation": "q01_q99",
-            "max_words": 4,
-            "vocabulary": 64,
-            "cache_mb": 4,
-            "threads": 2,
-            **changes,
-        }
-    )
+    """A config.data for the toy data set; keys that no configuration has are refused."""
+    data = base.get_config().data
+    data.update(root=str(root), frames=4, resolution=(16, 16), held_out=0.25)
+    data.update(max_words=4, vocabulary=64, cache_mb=4)
+    data.update(changes)
+    return data
+
+
+def opened(
+    root: pathlib.Path | str,
+    *cameras: str,
+    split: str = "train",
+    fps: float | None = None,
+    **named,
+) -> DataSet:
+    """The data set seen through keys, by default those of `write`."""
+    return DataSet(open_rlds(str(root), split), keys(*cameras, **named), fps)
+
+
+def episodes(root: pathlib.Path | str, *cameras: str, max_bytes: int = 10_000) -> Episodes:
+    """The data set's episodes with a memory."""
+    return Episodes([opened(root, *cameras)], max_bytes)
 
 
 def drop_frame(path: pathlib.Path, camera: str) -> None:

@@ -1,5 +1,6 @@
 """Decoding frames."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -8,7 +9,7 @@ import simplejpeg
 from PIL import Image
 
 from data_pipelines import frames
-from data_pipelines.sources.rlds import open_rlds
+from data_pipelines.sources.recording import StoredFrames
 from tests.data_pipelines import shards
 from vidact.errors import UserError
 
@@ -50,15 +51,38 @@ def test_png_is_exact(pixels):
     np.testing.assert_array_equal(out, pixels)
 
 
-def test_resizing_is_bilinear(pixels):
-    encoded = simplejpeg.encode_jpeg(pixels, quality=95)
+def test_shrinking_takes_the_mean_over_areas(pixels):
     out = np.zeros((12, 16, 3), np.uint8)
-    frames.decode(encoded, out)
-    assert frames.size(encoded) == (24, 32)
-    want = Image.fromarray(simplejpeg.decode_jpeg(encoded)).resize(
-        (16, 12), Image.Resampling.BILINEAR
-    )
-    np.testing.assert_array_equal(out, np.asarray(want))
+    frames.decode(pixels, out)
+    want = pixels.astype(float).reshape(12, 2, 16, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(out, want, atol=0.51)
+
+
+def test_growing_is_bilinear():
+    ramp = np.repeat(np.arange(0, 160, 10, dtype=np.uint8)[None, :, None], 8, 0).repeat(3, 2)
+    out = np.zeros((8, 32, 3), np.uint8)
+    frames.decode(ramp, out)
+    # Pixel centres: column j of the new frame lies at (j + 0.5) / 2 - 0.5 of the old one.
+    want = np.clip((np.arange(32) + 0.5) / 2 - 0.5, 0, 15) * 10
+    np.testing.assert_allclose(out[3, :, 1], want, atol=0.51)
+
+
+def test_ways_to_fit(pixels):
+    """A frame of 24 x 32 becomes a square of 24: its middle, or all of it between black bars."""
+    crop, pad = np.zeros((24, 24, 3), np.uint8), np.full((24, 24, 3), 9, np.uint8)
+    frames.decode(pixels, crop, placement=frames.Placement("crop"))
+    np.testing.assert_array_equal(crop, pixels[:, 4:28])
+    frames.decode(pixels, pad, placement=frames.Placement("pad"))
+    assert not pad[:3].any() and not pad[21:].any()
+    whole = np.zeros((18, 24, 3), np.uint8)
+    frames.decode(pixels, whole)
+    np.testing.assert_array_equal(pad[3:21], whole)
+
+
+def test_a_part_of_the_frame(pixels):
+    half = np.zeros((12, 16, 3), np.uint8)
+    frames.decode(pixels, half, placement=frames.Placement("stretch", 0.5, left=1.0, top=0.0))
+    np.testing.assert_array_equal(half, pixels[:12, 16:])
 
 
 @pytest.mark.parametrize("encoded", [b"", b"GIF89a", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
@@ -76,22 +100,26 @@ def test_truncated_jpeg_is_refused(pixels):
 @pytest.fixture
 def episode(tmp_path):
     """Six steps of 16x16 frames."""
-    return open_rlds(str(shards.write(tmp_path, [shards.episode(0, steps=6)]))).episode(0)
+    return shards.opened(shards.write(tmp_path, [shards.episode(0, steps=6)])).episode(0)
 
 
 def test_frame_of_another_size_than_stated(episode):
-    out = np.empty((16, 16, 3), np.uint8)
+    out = np.empty((1, 16, 16, 3), np.uint8)
     with pytest.raises(
         UserError, match=r"record 0: observation/image at step 1: is 16x16 .* states 32x32"
     ):
-        frames.read(episode, shards.CAMERA, 1, out, (32, 32))
-    frames.read(episode, shards.CAMERA, 1, out, (None, None))
-    assert out[0, 0, 0] == 8
+        frames.read(episode, shards.CAMERA, 1, [0], out, (32, 32))
+    frames.read(episode, shards.CAMERA, 1, [0], out, (None, None))
+    assert out[0, 0, 0, 0] == 8
 
 
 def test_damaged_frame_names_file_record_and_step(episode):
-    images = episode.cameras[shards.CAMERA]
+    images = list(episode.cameras[shards.CAMERA].read(range(6)))
     images[2] = images[2][:40]
-    out = np.empty((16, 16, 3), np.uint8)
-    with pytest.raises(UserError, match="record 0: observation/image at step 2: cannot be decoded"):
-        frames.read(episode, shards.CAMERA, 2, out, (16, 16))
+    damaged = dataclasses.replace(episode, cameras={shards.CAMERA: StoredFrames(images)})
+    out = np.empty((1, 16, 16, 3), np.uint8)
+    with pytest.raises(
+        UserError,
+        match="record 0: observation/image at step 2: cannot be decoded",
+    ):
+        frames.read(damaged, shards.CAMERA, 2, [0], out, (16, 16))

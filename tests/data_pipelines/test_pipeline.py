@@ -47,21 +47,21 @@ def test_types_and_shapes(root):
 
 def test_content_of_a_window(root):
     dataset = make(root)
-    number = int(dataset.windows.episodes[-2])  # the two last windows of the longest episode
-    start = int(dataset.windows.starts[-2])
+    number = int(dataset.windows.all().episodes[-2])  # the two last windows of the longest episode
+    start = int(dataset.windows.all().starts[-2])
     assert start == len(dataset.source.episode(number)) - 3
     batch = dataset.load(np.array([len(dataset) - 2]))
     greys = np.array([start, start + 1, start + 2, start + 2]) * 8 + number
     np.testing.assert_array_equal(batch.video[0, :, 0, 0, 0], greys)
     np.testing.assert_array_equal(batch.frame_mask[0], [True, True, True, False])
     np.testing.assert_array_equal(batch.action_mask[0, :, 0], [True, True, False])
-    raw = actions.denormalise(batch.actions[0], dataset.statistics["action"])
+    raw = actions.denormalise(batch.actions[0], dataset.statistics[0]["action"])
     neutral = np.zeros((1, 2), np.float32)
     np.testing.assert_allclose(raw[:, 0], [start, start + 1, 0], atol=1e-5)
     np.testing.assert_array_equal(
-        batch.actions[0, 2:], actions.normalise(neutral, dataset.statistics["action"])
+        batch.actions[0, 2:], actions.normalise(neutral, dataset.statistics[0]["action"])
     )
-    state = actions.denormalise(batch.state, dataset.statistics["state"])
+    state = actions.denormalise(batch.state, dataset.statistics[0]["state"])
     np.testing.assert_allclose(state[0], start + number + np.arange(3) / 10, atol=1e-5)
     np.testing.assert_array_equal(batch.text, text.tokenize([f"do task {number}"], 4, 64)[0])
     assert batch.fps[0] == 20.0
@@ -115,8 +115,8 @@ def test_without_a_cache_the_same(root):
 def test_held_out_episodes_are_apart_and_share_statistics(root):
     train = make(root)
     held = make(root, split="held_out", statistics=train.statistics, source=train.source)
-    assert not set(train.windows.episodes) & set(held.windows.episodes)
-    assert len(set(train.windows.episodes)) + len(set(held.windows.episodes)) == 8
+    assert not set(train.windows.all().episodes) & set(held.windows.all().episodes)
+    assert len(set(train.windows.all().episodes)) + len(set(held.windows.all().episodes)) == 8
     own = make(root, split="held_out")
     assert same(own.batch_at(0), held.batch_at(0))
 
@@ -139,7 +139,7 @@ def test_bad_episode_stops_the_iteration_with_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("data", "arguments", "message"),
     [
-        ({"fps": 5.0}, {}, "config.data.fps=5.0: .* states 20.0"),
+        ({"fps": 5.0}, {}, r"has 20\.0 steps a second, config.data.fps=5\.0: set that, or say in"),
         ({"frames": 1}, {}, "config.data.frames=1"),
         ({"held_out": 0.0}, {"split": "held_out"}, "give no window"),
         ({}, {"split": "test"}, "'test': unknown; choose from train, held_out"),

@@ -8,11 +8,11 @@ from etils import epath
 
 from data_pipelines import rlds_writer
 from data_pipelines.sources.records import TFRecordShard
-from data_pipelines.sources.rlds import Keys, open_rlds
+from data_pipelines.sources.rlds import open_rlds
 from tests.data_pipelines import shards
 from vidact.errors import UserError
 
-BRIDGE_KEYS = Keys(cameras=("observation/image_0",))
+BRIDGE = "observation/image_0"
 
 
 @pytest.fixture(params=shards.FORMATS)
@@ -24,7 +24,7 @@ def folder(request, tmp_path, monkeypatch):
 
 
 def test_episodes_are_what_was_written(folder):
-    source = open_rlds(str(folder))
+    source = shards.opened(folder)
     assert len(source) == 10
     assert source.fps == 20.0
     assert source.image_shapes == {shards.CAMERA: (16, 16)}
@@ -34,9 +34,8 @@ def test_episodes_are_what_was_written(folder):
         assert len(episode) == 3 + index
         assert episode.index == index
         for step, expected in enumerate(want):
-            assert (
-                episode.cameras[shards.CAMERA][step] == expected["observation"]["image"].getvalue()
-            )
+            (frame,) = episode.cameras[shards.CAMERA].read([step])
+            assert frame == expected["observation"]["image"].getvalue()
             np.testing.assert_array_equal(episode.states[step], expected["observation"]["state"])
             np.testing.assert_array_equal(episode.actions[step], expected["action"])
             assert episode.instructions[step] == f"Do task {index}"
@@ -84,21 +83,25 @@ def test_empty_split(folder):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        (Keys(cameras=("observation/image_7",)), "no observation/image_7.*: observation/image$"),
-        (Keys(cameras=(shards.CAMERA, "wrist")), "no wrist in a step.*: observation/image$"),
-        (Keys(cameras=("action",)), "action is no image.*: observation/image$"),
-        (Keys(state="state"), "no state in a step.*observation/state"),
-        (Keys(action="language_instruction"), "is no array.*: action, discount"),
-        (Keys(instruction="text"), "no text in a step.*: language_instruction$"),
+        ({"cameras": ["observation/image_7"]}, "no observation/image_7.*: observation/image$"),
+        ({"cameras": [shards.CAMERA, "wrist"]}, "no wrist in a step.*: observation/image$"),
+        ({"cameras": ["action"]}, "action is no image.*: observation/image$"),
+        ({"state": "state"}, "no state in a step.*observation/state"),
+        ({"action": "language_instruction"}, "is no array.*: action, discount"),
+        ({"instruction": "text"}, "no text in a step.*: language_instruction$"),
     ],
 )
 def test_missing_key_lists_those_that_exist(folder, keys, message):
     with pytest.raises(UserError, match=message):
-        open_rlds(str(folder), keys=keys)
+        shards.opened(folder, *keys.get("cameras", ()), **without(keys, "cameras"))
+
+
+def without(named: dict, key: str) -> dict:
+    return {name: value for name, value in named.items() if name != key}
 
 
 def test_data_without_instruction(folder):
-    episode = open_rlds(str(folder), keys=Keys(instruction="")).episode(0)
+    episode = shards.opened(folder, instruction="").episode(0)
     assert episode.instructions == ["", "", ""]
 
 
@@ -112,7 +115,7 @@ def test_missing_shard(folder):
 def test_truncated_shard(folder):
     path = shards.shard(folder, 1)
     path.write_bytes(path.read_bytes()[:-100])
-    source = open_rlds(str(folder))
+    source = shards.opened(folder)
     assert len(source.episode(0)) == 3  # the other shards are sound
     with pytest.raises(UserError, match=f"{path.name}.*truncated"):
         source.episode(7)
@@ -125,13 +128,13 @@ def test_shard_that_ends_between_records(tmp_path):
     last = len(data) - len(TFRecordShard(epath.Path(path)).read(2)) - 16  # 16 bytes of framing
     path.write_bytes(data[:last])
     with pytest.raises(UserError, match=r"holds 2 records where .* states 3"):
-        open_rlds(str(folder)).episode(0)
+        shards.opened(folder).episode(0)
 
 
 def test_damaged_record_is_named_and_others_still_read(tmp_path):
     folder = shards.write(tmp_path, [shards.episode(i) for i in range(3)], "tfrecord")
     shards.flip_byte(shards.shard(folder), -100)
-    source = open_rlds(str(folder))
+    source = shards.opened(folder)
     with pytest.raises(UserError, match="record 2: corrupt"):
         source.episode(2)
     assert len(source.episode(1)) == 6
@@ -141,19 +144,19 @@ def test_damaged_array_record(tmp_path):
     folder = shards.write(tmp_path, [shards.episode(i) for i in range(3)])
     path = shards.shard(folder)
     shards.flip_byte(path, 200)
-    source = open_rlds(str(folder))
+    source = shards.opened(folder)
     with pytest.raises(UserError, match=f"{path.name}.*corrupt"):
         list(map(source.episode, range(3)))
 
 
 def test_cameras_of_different_length_are_named(tmp_path):
     root = shards.write(tmp_path, [shards.with_wrist(shards.episode(0))], "tfrecord")
-    keys = Keys(cameras=(shards.CAMERA, shards.WRIST))
-    assert list(open_rlds(str(root), keys=keys).episode(0).cameras) == list(keys.cameras)
+    source = shards.opened(root, shards.CAMERA, shards.WRIST)
+    assert list(source.episode(0).cameras) == [shards.CAMERA, shards.WRIST]
     shards.drop_frame(shards.shard(root), shards.WRIST)
-    message = "record 0: observation/wrist has 5 frames where observation/image has 6; mend"
+    message = "record 0: observation/wrist has 5 steps where observation/image has 6; mend"
     with pytest.raises(UserError, match=message):
-        open_rlds(str(root), keys=keys).episode(0)
+        source.episode(0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -164,7 +167,7 @@ def test_non_finite_action_names_file_record_and_step(tmp_path, value):
     name = shards.shard(folder).name
     message = f"{name}: record 1: steps/action at step 4, dimension 1 is {value}; "
     with pytest.raises(UserError, match=message):
-        open_rlds(str(folder)).episode(1)
+        shards.opened(folder).episode(1)
 
 
 def test_wrong_shape(tmp_path):
@@ -172,12 +175,12 @@ def test_wrong_shape(tmp_path):
     features = folder / "features.json"
     text = features.read_text().replace(f'"{shards.ACTION_SIZE}"', '"7"', 1)
     features.write_text(text)
-    with pytest.raises(UserError, match=r"record 0: steps/action has 12 numbers.* need 42"):
-        open_rlds(str(folder)).episode(0)
+    with pytest.raises(UserError, match=r"record 0: steps/action has 12 numbers, which .* .7,. do"):
+        shards.opened(folder).episode(0)
 
 
 def test_real_bridge_shard(shared):
-    source = open_rlds(str(shared / "data" / "bridge_dataset"), keys=BRIDGE_KEYS)
+    source = shards.opened(shared / "data" / "bridge_dataset", BRIDGE, fps=5.0)
     assert len(source) == 25
     episodes = [source.episode(index) for index in range(25)]
     assert {len(episode) for episode in episodes} == {10}
@@ -185,7 +188,7 @@ def test_real_bridge_shard(shared):
     assert {episode.states.shape for episode in episodes} == {(10, 7)}
     assert len({text for episode in episodes for text in episode.instructions}) == 4
     assert all(
-        image.startswith(b"\xff\xd8") for image in episodes[3].cameras["observation/image_0"]
+        image.startswith(b"\xff\xd8") for image in episodes[3].cameras[BRIDGE].read(range(10))
     )
     assert episodes[0].metadata["has_language"] == 1
 
@@ -197,7 +200,7 @@ def test_real_bridge_equals_tfds_own_decoding(shared):
     root = shared / "data" / "bridge_dataset" / "1.0.0"
     features = tfds.builder_from_directory(root).info.features
     path = root / "bridge_dataset-val.tfrecord-00000-of-00001"
-    source = open_rlds(str(root), "val", BRIDGE_KEYS)
+    source = shards.opened(root, BRIDGE, split="val", fps=5.0)
     skip = {"steps": {"observation": {"image_0": tfds.decode.SkipDecoding()}}}
     records = grain.experimental.TFRecordIterDataset(str(path))
     for index, record in zip(range(3), records, strict=False):
@@ -205,7 +208,7 @@ def test_real_bridge_equals_tfds_own_decoding(shared):
         episode = source.episode(index)
         assert len(steps) == len(episode)
         for i, step in enumerate(steps):
-            assert step["observation"]["image_0"] == episode.cameras["observation/image_0"][i]
+            assert step["observation"]["image_0"] == episode.cameras[BRIDGE].read([i])[0]
             np.testing.assert_array_equal(step["action"], episode.actions[i])
             np.testing.assert_array_equal(step["observation"]["state"], episode.states[i])
             assert step["language_instruction"].decode() == episode.instructions[i]

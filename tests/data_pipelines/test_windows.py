@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from data_pipelines import windows
-from data_pipelines.sources.cache import CachedSource
-from data_pipelines.sources.rlds import Keys, open_rlds
 from tests.data_pipelines import shards
 from vidact import tiles
 from vidact.errors import UserError
@@ -14,7 +12,9 @@ WHOLE = tiles.boxes((16, 16), (1, 1))
 
 
 def test_every_start_with_an_action_left():
-    found = windows.enumerate_windows(np.array([4, 7, 9]), np.array([3, 1, 2]))
+    every = windows.AllWindows(np.array([4, 7, 9]), np.array([3, 1, 2]))
+    found = every.all()
+    assert [every.before(count) for count in range(4)] == [0, 2, 2, 3]
     np.testing.assert_array_equal(found.episodes, [4, 4, 9])
     np.testing.assert_array_equal(found.starts, [0, 1, 0])
     assert len(found) == 3
@@ -52,12 +52,12 @@ def test_no_held_out_episodes_where_there_are_none_to_spare():
 def source(tmp_path):
     """One episode of six steps; frame i is a grey of 8 i, action i is (i, 0)."""
     root = shards.write(tmp_path, [shards.episode(0, steps=6)])
-    return CachedSource(open_rlds(str(root)), 10_000)
+    return shards.episodes(root)
 
 
 def test_a_window_inside_the_episode(source):
     video = np.empty((4, 16, 16, 3), np.uint8)
-    windows.fill_video(source, source.episode(0), 1, video, WHOLE)
+    windows.fill_video(source, 0, 1, video, WHOLE)
     mask = windows.frame_mask(source.episode(0), 1, len(video))
     assert mask.all()
     np.testing.assert_array_equal(video[:, 0, 0, 0], [8, 16, 24, 32])
@@ -68,7 +68,7 @@ def test_a_window_inside_the_episode(source):
 
 def test_a_window_over_the_end_repeats_the_last_frame_and_masks(source):
     video = np.empty((4, 16, 16, 3), np.uint8)
-    windows.fill_video(source, source.episode(0), 4, video, WHOLE)
+    windows.fill_video(source, 0, 4, video, WHOLE)
     mask = windows.frame_mask(source.episode(0), 4, len(video))
     np.testing.assert_array_equal(mask, [True, True, False, False])
     np.testing.assert_array_equal(video[:, 0, 0, 0], [32, 40, 40, 40])
@@ -80,12 +80,11 @@ def test_a_window_over_the_end_repeats_the_last_frame_and_masks(source):
 
 def test_cameras_fill_their_tiles_and_the_rest_is_black(tmp_path):
     root = shards.write(tmp_path, [shards.with_wrist(shards.episode(0, steps=6))])
-    keys = Keys(cameras=(shards.WRIST, shards.CAMERA))
-    source = CachedSource(open_rlds(str(root), keys=keys), 10_000)
-    assert source.image_shapes == {shards.WRIST: (24, 24), shards.CAMERA: (16, 16)}
+    source = shards.episodes(root, shards.WRIST, shards.CAMERA)
+    assert source.data_sets[0].image_shapes == {shards.WRIST: (24, 24), shards.CAMERA: (16, 16)}
     for _ in range(2):  # decoded, then kept
         video = np.full((4, 16, 48, 3), 9, np.uint8)
-        windows.fill_video(source, source.episode(0), 3, video, tiles.boxes((16, 48), (1, 3)))
+        windows.fill_video(source, 0, 3, video, tiles.boxes((16, 48), (1, 3)))
         greys = np.array([24, 32, 40, 40])[:, None, None, None]
         assert (video[:, :, :16] == 100 + greys).all()
         assert (video[:, :, 16:32] == greys).all()

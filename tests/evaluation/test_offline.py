@@ -12,7 +12,7 @@ def test_numbers_per_task_on_the_chosen_windows(run, dataset):
     assert set(found.action_errors) == set(groups) and found.windows == 4
     for task, windows in groups.items():
         batch = dataset.load(opening.spread(windows, 4 // len(groups)))
-        truth = sampling.in_robot_units(run, batch.actions)[batch.action_mask]
+        truth = sampling.in_robot_units(run, batch.actions, batch.dataset_id)[batch.action_mask]
         errors = found.action_errors[task]
         np.testing.assert_allclose(errors["hold_still"], np.abs(truth).mean(), rtol=1e-5)
         assert errors["model"] > errors["hold_still"]

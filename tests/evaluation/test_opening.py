@@ -46,7 +46,7 @@ def test_windows_are_grouped_by_the_metadata(dataset):
     groups = opening.windows_by_task(dataset)
     assert sum(map(len, groups.values())) == len(dataset)
     for task, windows in groups.items():
-        episodes = {int(i) for i in dataset.windows.episodes[windows]}
+        episodes = {int(i) for i in dataset.windows.at(windows).episodes}
         assert {dataset.source.episode(i).metadata["task"] for i in episodes} == {task}
 
 

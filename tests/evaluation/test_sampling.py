@@ -24,7 +24,7 @@ def test_shapes_and_what_is_given(run, batch, mode):
     assert found.latents.shape == (2, 2, 8, 8, 6)
     known = sampling.reconstruct(run, batch.video)
     np.testing.assert_array_equal(found.video[:, 0], sampling.first_frame(run, batch.video))
-    true_actions = sampling.in_robot_units(run, batch.actions)
+    true_actions = sampling.in_robot_units(run, batch.actions, batch.dataset_id)
     assert found.actions.shape == true_actions.shape
     if mode == "inverse":
         np.testing.assert_array_equal(found.video[:, 1:], known[:, 1:])

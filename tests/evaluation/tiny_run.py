@@ -64,7 +64,8 @@ def write(folder: pathlib.Path) -> pathlib.Path:
     settings, workdir = config(write_data(folder)), folder / "run"
     train = pipeline.make_dataset(settings.data, seed=0, batch_size=1)
     codec = prepare.fit_codec(settings.encoder, train)
-    runs.write_assets(workdir, codec, train.statistics, train.source.fingerprint, {})
+    measured = dict(zip(train.source.names, train.statistics, strict=True))
+    runs.write_assets(workdir, codec, measured, train.source, {})
     runs.write_config(workdir, settings)
     optimizer = make_optimizer(settings.optimizer, settings.train.steps)
     make = registry.maker(settings)

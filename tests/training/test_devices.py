@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import base, joint_dit, metaworld
-from data_pipelines import pipeline
+from data_pipelines.opening import open_source
 from tests import tiny
 from vidact.encoders.encode import encode
 from vidact.models import registry
@@ -22,7 +22,7 @@ def pieces(request, tmp_path_factory):
     data = tiny.write_data(tmp_path_factory.mktemp("devices"))
     # Norms over groups of two channels, as tiny has them, amplify rounding errors beyond bound.
     config = tiny.config(data, model__decoder_channels=(64, 64), model__family=request.param)
-    train, _ = prepare.open_data(config, pipeline.open_source(config.data))
+    train, _ = prepare.open_data(config, open_source(config.data))
     make = registry.maker(config)
     plan = flat.blueprint(make)
     parameters = jax.device_get(jax.jit(lambda: flat.parameters(make()))())

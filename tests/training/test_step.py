@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines import pipeline
+from data_pipelines.opening import open_source
 from tests import tiny
 from vidact.encoders.encode import encode
 from vidact.models import registry
@@ -36,7 +36,7 @@ def setup(tmp_path_factory) -> Setup:
     data = tiny.write_data(tmp_path_factory.mktemp("step"))
     config = tiny.config(data, model__decoder_channels=(32,), data__frames=9)
     config.optimizer.warmup = 0
-    train, _ = prepare.open_data(config, pipeline.open_source(config.data))
+    train, _ = prepare.open_data(config, open_source(config.data))
     make = registry.maker(config)
     plan = flat.blueprint(make)
     change = optimizer.make_optimizer(config.optimizer, 10)

@@ -11,6 +11,7 @@ import numpy as np
 import tqdm
 
 from data_pipelines import pipeline, sidecars
+from data_pipelines.loading import WindowDataset
 from data_pipelines.windows import Windows
 from vidact.encoders.encode import encode
 from vidact.evaluation import opening, sampling
@@ -44,14 +45,15 @@ def write(run: Run, path: pathlib.Path, count: int) -> int:
             share = max(round(count * len(dataset) / total), 1)
             chosen = opening.spread(np.arange(len(dataset)), share)
             found.append(_sample(run, dataset, chosen, bar))
-            windows.append((dataset.windows.episodes[chosen], dataset.windows.starts[chosen]))
-    episodes, starts = (np.concatenate(part) for part in zip(*windows, strict=True))
+            windows.append(dataset.windows.at(chosen))
+    episodes = np.concatenate([part.episodes for part in windows])
+    starts = np.concatenate([part.starts for part in windows])
     path.parent.mkdir(parents=True, exist_ok=True)
     sidecars.write(path, Windows(episodes, starts), {FIELD: np.concatenate(found)})
     return len(starts)
 
 
-def refinement(run: Run, dataset: pipeline.WindowDataset) -> tuple[float, float]:
+def refinement(run: Run, dataset: WindowDataset) -> tuple[float, float]:
     """Mean absolute action error without and with the refiner, in the units of the data set.
 
     Args:
@@ -70,7 +72,7 @@ def refinement(run: Run, dataset: pipeline.WindowDataset) -> tuple[float, float]
             steps = config.sample_steps
             samples = sampling.sample_windows(run, batch, "joint", steps, key, refine)
             parts.append(samples.actions)
-        truth.append(sampling.in_robot_units(run, batch.actions))
+        truth.append(sampling.in_robot_units(run, batch.actions, batch.dataset_id))
         masks.append(batch.action_mask)
     true, mask = (np.concatenate(part)[: len(chosen)] for part in (truth, masks))
     errors = [
@@ -84,18 +86,18 @@ def _holds(run: Run) -> bool:
     return bool(run.config.data.held_out)
 
 
-def _dataset(run: Run, split: str) -> pipeline.WindowDataset:
+def _dataset(run: Run, split: str) -> WindowDataset:
     return pipeline.make_dataset(
         run.config.data,
         seed=0,
         batch_size=1,
         split=split,
-        statistics=run.statistics,
+        statistics=list(run.statistics.values()),
         read_text=run.read_text,
     )
 
 
-def _sample(run: Run, dataset: pipeline.WindowDataset, chosen: np.ndarray, bar) -> np.ndarray:
+def _sample(run: Run, dataset: WindowDataset, chosen: np.ndarray, bar) -> np.ndarray:
     config, parts = run.config.evaluate, []
     request = sampling.request(run, "joint", config.sample_steps, refine=False)
     for number, rows in enumerate(batches(len(chosen), BATCH)):

@@ -90,7 +90,7 @@ def _choose(dataset: WindowDataset, clips: int) -> dict[str, Int[np.ndarray, " n
 def _errors_by_task(
     run: Run, chosen: dict[str, Int[np.ndarray, " n"]], found: _Compared
 ) -> dict[str, dict[str, float]]:
-    errors, begin, mean = {}, 0, run.statistics["action"].mean
+    errors, begin, mean = {}, 0, run.own["action"].mean
     for task, windows in chosen.items():
         mine = slice(begin, begin + len(windows))
         begin += len(windows)
@@ -126,6 +126,6 @@ def _one(run: Run, batch: Batch, samples: Samples) -> _Compared:
         else nothing,
         codec=psnr.psnr(sampling.reconstruct(run, truth), truth, whole),
         actions=samples.actions,
-        truth=sampling.in_robot_units(run, batch.actions),
+        truth=sampling.in_robot_units(run, batch.actions, batch.dataset_id),
         mask=batch.action_mask,
     )

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Int
 
 from data_pipelines import pipeline
-from data_pipelines.pipeline import WindowDataset
-from data_pipelines.sources import rlds
-from data_pipelines.sources.episode import Episode
+from data_pipelines.episode import Episode
+from data_pipelines.loading import WindowDataset
+from data_pipelines.opening import open_source
 from vidact import command
 from vidact.errors import UserError
 from vidact.simulators.tasks import TASKS
@@ -60,25 +60,26 @@ def held_out(run: Run) -> WindowDataset:
     data = run.config.data
     if not data.held_out:
         raise UserError("config.data.held_out=0: this run holds out no episode; train another")
-    source = pipeline.open_source(data)
+    source = open_source(data)
     return pipeline.make_dataset(
         data,
         seed=0,
         batch_size=1,
         split="held_out",
         source=source,
-        statistics=run.statistics,
+        statistics=list(run.statistics.values()),
         read_text=run.read_text,
     )
 
 
 def windows_by_task(dataset: WindowDataset) -> dict[str, Int[np.ndarray, " n"]]:
     """Task -> its windows. Episodes that name no task are grouped under the data set's name."""
+    episodes = dataset.windows.all().episodes
     names = {
-        int(i): task_of(dataset.source.episode(int(i))) or dataset_name(dataset.config.root)
-        for i in np.unique(dataset.windows.episodes)
+        int(i): task_of(dataset.source.episode(int(i))) or data_set_name(dataset, int(i))
+        for i in np.unique(episodes)
     }
-    tasks = np.array([names[int(i)] for i in dataset.windows.episodes])
+    tasks = np.array([names[int(i)] for i in episodes])
     return {str(name): np.flatnonzero(tasks == name) for name in dict.fromkeys(names.values())}
 
 
@@ -94,12 +95,13 @@ def full_windows(dataset: WindowDataset, count: int) -> Int[np.ndarray, " k"]:
     Raises:
       UserError: no held-out episode is as long as a window.
     """
-    steps = {int(i): len(dataset.source.episode(int(i))) for i in set(dataset.windows.episodes)}
-    ends = np.array([steps[int(i)] for i in dataset.windows.episodes]) - dataset.config.frames
+    every = dataset.windows.all()
+    steps = {int(i): len(dataset.source.episode(int(i))) for i in np.unique(every.episodes)}
+    ends = np.array([steps[int(i)] for i in every.episodes]) - dataset.config.frames
     groups = [
         full
         for windows in windows_by_task(dataset).values()
-        if len(full := windows[dataset.windows.starts[windows] <= ends[windows]])
+        if len(full := windows[every.starts[windows] <= ends[windows]])
     ]
     if not groups:
         raise UserError(
@@ -119,6 +121,6 @@ def task_of(episode: Episode) -> str | None:
     return next((task.name for task in TASKS.values() if text in task.instructions), None)
 
 
-def dataset_name(root: str) -> str:
-    """The data set's name: its folder is NAME/VERSION."""
-    return rlds.find(root).parent.name
+def data_set_name(dataset: WindowDataset, episode: int) -> str:
+    """The short name of the data set that an episode belongs to."""
+    return dataset.source.names[int(dataset.source.data_set_of(np.array([episode]))[0])]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from vidact.actions import normalise
+from vidact.actions import denormalise, normalise
 from vidact.encoders.encode import observation
 from vidact.errors import UserError
 from vidact.evaluation import sampling
@@ -29,7 +29,7 @@ class Policy:
         self._run = run
         self._request = sampling.request(run, run.config.evaluate.mode, steps)
         self._batch = batch
-        self._fps = np.full(batch, run.config.data.fps, np.float32)
+        self._fps = np.full(batch, run.fps, np.float32)
 
     def act(
         self,
@@ -55,7 +55,7 @@ class Policy:
                 f"config.data.resolution={tuple(data.resolution)}: the policy is given images of "
                 f"{images.shape[1:3]}; train at that resolution"
             )
-        states = normalise(states, self._run.statistics["state"], data.normalisation)
+        states = normalise(states, self._run.own["state"], data.normalisation)
         if not data.instruction_key:  # trained without text
             instructions = [""] * len(images)
         text, mask = self._run.read_text(instructions)
@@ -67,7 +67,8 @@ class Policy:
             mine = jax.random.fold_in(key, number)
             chunk = sampling.sample(self._run, seen, self._request, mine)
             chunks.append(np.asarray(chunk.actions))
-        return sampling.in_robot_units(self._run, np.concatenate(chunks)[: len(images)])
+        actions = np.concatenate(chunks)[: len(images)]
+        return denormalise(actions, self._run.own["action"], data.normalisation)
 
 
 def batches(count: int, size: int) -> np.ndarray:

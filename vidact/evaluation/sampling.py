@@ -6,7 +6,7 @@ import functools
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from vidact.actions import denormalise
 from vidact.batch import Batch
@@ -53,7 +53,7 @@ def sample_windows(
     chunk = sample(run, known, request(run, mode, steps, refine), key)
     return Samples(
         video=np.asarray(to_uint8(run.codec.decode(chunk.latents))),
-        actions=in_robot_units(run, np.asarray(chunk.actions)),
+        actions=in_robot_units(run, np.asarray(chunk.actions), batch.dataset_id),
         latents=np.asarray(chunk.latents),
     )
 
@@ -102,9 +102,21 @@ def parameters(run: Run) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(run.model)))
 
 
-def in_robot_units(run: Run, actions: Float[np.ndarray, "*N A"]) -> Float[np.ndarray, "*N A"]:
-    """Normalised actions in the units of the data set."""
-    return denormalise(actions, run.statistics["action"], run.config.data.normalisation)
+def in_robot_units(
+    run: Run, actions: Float[np.ndarray, "B Ta A"], data_sets: Int[np.ndarray, " B"]
+) -> Float[np.ndarray, "B Ta A"]:
+    """Normalised actions in the units of their data sets; columns that one lacks stay as they are.
+
+    Args:
+      run: a trained model.
+      actions: without unit.
+      data_sets: the batch's dataset_id.
+    """
+    found, method = actions.copy(), run.config.data.normalisation
+    for number, statistics in enumerate(run.statistics.values()):
+        rows, width = data_sets == number, len(statistics["action"].mean)
+        found[rows, :, :width] = denormalise(actions[rows, :, :width], statistics["action"], method)
+    return found
 
 
 @functools.cache

@@ -86,7 +86,7 @@ def check(run: Run) -> None:
             f"config.data.tiles={tuple(run.config.data.tiles)}: this run's frames are tiled, the "
             "simulator has one camera; add --config.evaluate.tasks='()' or train with one camera"
         )
-    found = len(run.statistics["action"].mean)
+    found = len(run.own["action"].mean)
     if found != ACTIONS:
         raise UserError(
             f"config.evaluate.tasks={tuple(config.tasks)}: this run's actions have {found} "

@@ -4,7 +4,6 @@ Each device reads only its part.
 """
 
 import functools
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from vidact import actions, store
+from vidact import store
 from vidact.encoders.video import linear
 from vidact.errors import UserError
 from vidact.models import registry
@@ -43,11 +42,11 @@ def start(config: ml_collections.ConfigDict) -> prepare.Start:
             f"config.train.pretrained={folder}: was trained with another encoder: "
             f"{difference.replace('config.', 'config.encoder.', 1)}; use its values"
         )
-    fingerprint = json.loads((folder / runs.FINGERPRINT).read_text())["sha256"]
+    fingerprint, _ = runs.read_data_set(folder)
     return prepare.Start(
         functools.partial(run_parameters, folder),
         linear.load(folder / runs.CODEC) if config.encoder.kind == "linear" else None,
-        {fingerprint: actions.load_statistics(folder / runs.STATISTICS)},
+        {fingerprint: runs.read_statistics(folder)},
     )
 
 

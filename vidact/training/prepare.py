@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import pathlib
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,11 +10,12 @@ import jax
 import ml_collections
 import numpy as np
 
-from data_pipelines import encoded, pipeline
+from data_pipelines import encoded
+from data_pipelines.episodes import Episodes
+from data_pipelines.loading import WindowDataset
+from data_pipelines.opening import open_source
+from data_pipelines.pipeline import make_dataset
 from data_pipelines.sidecars import Sidecar
-from data_pipelines.sources.cache import CachedSource
-from vidact import actions
-from vidact.actions import Statistics
 from vidact.encoders.text import reader
 from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
@@ -32,12 +32,14 @@ class Start:
     Attributes:
       parameters: from random parameters to those that replace them; need not return all.
       codec: the fitted codec that they were trained with, or None.
-      statistics: by the data set's fingerprint, those that they were trained with.
+      statistics: by the fingerprint of all data those that they were trained with, by data set.
     """
 
     parameters: Callable[[state.Parameters], state.Parameters]
     codec: linear.LinearCodec | None = None
-    statistics: Mapping[str, Mapping[str, Statistics]] = dataclasses.field(default_factory=dict)
+    statistics: Mapping[str, Mapping[str, runs.SetStatistics]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 @dataclasses.dataclass
@@ -51,8 +53,8 @@ class Trainer:
 
     config: ml_collections.ConfigDict
     workdir: pathlib.Path
-    train: pipeline.WindowDataset
-    held_out: pipeline.WindowDataset | None
+    train: WindowDataset
+    held_out: WindowDataset | None
     codec: VideoCodec | None
     mesh: jax.sharding.Mesh
     blueprint: flat.Blueprint
@@ -79,7 +81,7 @@ def trainer(
     state.check_freeze(plan.shapes, config.train.freeze, plan.buffers)
     check_scales(plan.shapes, config.optimizer.scales)
     optimizer = make_optimizer(config.optimizer, config.train.steps)
-    source = pipeline.open_source(config.data)
+    source = open_source(config.data)
     resuming = runs.has_checkpoint(workdir)
     if resuming:
         runs.check_data_set(workdir, source.name, source.fingerprint)
@@ -87,9 +89,9 @@ def trainer(
     start = Start(parameters=lambda _: {}) if start is None else start
     known = start.statistics.get(source.fingerprint)
     if resuming:
-        known = actions.load_statistics(workdir / runs.STATISTICS)
+        known = runs.read_statistics(workdir)
     train, held_out = open_data(config, source, known)
-    checks.check_data(config, source.name, train.statistics)
+    checks.check_data(config, source.name, train.widths)
     create, layout = state_maker(make, plan, config, optimizer, mesh)
     fresh = create()
     stored = encoded.read(config.data.encoded) if config.data.encoded else None
@@ -100,9 +102,10 @@ def trainer(
         identities = runs.encoders_of(config)
         if stored:
             identities = runs.same_encoders(stored.folder, stored.identities, identities)
-        runs.write_assets(workdir, fitted, train.statistics, source.fingerprint, identities)
+        measured = dict(zip(source.names, train.statistics, strict=True))
+        runs.write_assets(workdir, fitted, measured, source, identities)
     codec = None if stored else open_codec(config, workdir / runs.CODEC)
-    data_sets = (short_name(source.name),)
+    data_sets = source.names
     update = step.make_step(
         plan,
         optimizer,
@@ -128,34 +131,36 @@ def trainer(
 
 def open_data(
     config: ml_collections.ConfigDict,
-    source: CachedSource,
-    statistics: Mapping[str, Statistics] | None = None,
-) -> tuple[pipeline.WindowDataset, pipeline.WindowDataset | None]:
+    source: Episodes,
+    statistics: Mapping[str, runs.SetStatistics] | None = None,
+) -> tuple[WindowDataset, WindowDataset | None]:
     """Training windows and, where episodes are held out, theirs; `statistics` if known already.
 
     Raises:
       UserError: stored latents or coarse actions are missing or were made from something else.
     """
-    sidecars, known = [], None
+    sidecars, texts = [], None
     if config.data.encoded:
         stored = encoded.read(config.data.encoded)
         encoded.check(stored, config, source.fingerprint)
-        sidecars, known = [encoded.latents(stored)], encoded.texts(stored)
+        sidecars, texts = [encoded.latents(stored)], encoded.texts(stored)
     if config.data.coarse:
         sidecars.append(Sidecar([pathlib.Path(config.data.coarse)]))
     args = dict(
         seed=config.seed,
-        read_text=reader.open_reader(config, known),
+        read_text=reader.open_reader(config, texts),
         sidecars=sidecars,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        multiple=jax.device_count(),
         source=source,
     )
     size = config.train.batch_size
-    train = pipeline.make_dataset(config.data, batch_size=size, statistics=statistics, **args)
+    known = list(statistics.values()) if statistics else None
+    train = make_dataset(config.data, batch_size=size, statistics=known, **args)
     if not config.data.held_out:
         return train, None
-    held_out = pipeline.make_dataset(
+    held_out = make_dataset(
         config.data, batch_size=size, split="held_out", statistics=train.statistics, **args
     )
     return train, held_out
@@ -163,7 +168,7 @@ def open_data(
 
 def first_codec(
     config: ml_collections.ConfigDict,
-    train: pipeline.WindowDataset,
+    train: WindowDataset,
     given: linear.LinearCodec | None,
     stored: encoded.Encoded | None,
 ) -> linear.LinearCodec | None:
@@ -175,9 +180,7 @@ def first_codec(
     return given or fit_codec(config.encoder, train)
 
 
-def fit_codec(
-    config: ml_collections.ConfigDict, train: pipeline.WindowDataset
-) -> linear.LinearCodec:
+def fit_codec(config: ml_collections.ConfigDict, train: WindowDataset) -> linear.LinearCodec:
     """Fits the linear codec to evenly spaced training windows and prints what it costs."""
     count = min(config.clips, len(train))
     clips = train.load(np.linspace(0, len(train) - 1, count).astype(np.int64)).pixels
@@ -199,9 +202,3 @@ def state_maker(make, plan: flat.Blueprint, config, optimizer, mesh):
 
     layout = sharding.like_parameters(jax.eval_shape(create), shardings, mesh)
     return jax.jit(create, out_shardings=layout), layout
-
-
-def short_name(source: str) -> str:
-    """`DIR/bridge/1.0.0 split train` -> `bridge`: the last folder that is no version."""
-    parts = pathlib.PurePath(source.split(" split ")[0]).parts
-    return next((p for p in reversed(parts) if not re.fullmatch(r"[\d.]+", p)), source)

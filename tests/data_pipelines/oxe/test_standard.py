@@ -5,10 +5,10 @@ import zlib
 import numpy as np
 import pytest
 
+from data_pipelines.episode import Episode
 from data_pipelines.oxe.registry import TABLE, find
 from data_pipelines.oxe.standard import Standard, standardise
-from data_pipelines.sources.episode import Episode
-from data_pipelines.sources.rlds import Keys, open_rlds
+from tests.data_pipelines import shards
 from tests.data_pipelines.oxe import fakes
 from vidact.errors import UserError
 
@@ -256,8 +256,7 @@ def test_damage_is_named(broken, told):
 def bridge(shared) -> list[tuple[Episode, Standard]]:
     """Real episodes, as read and as the row makes them."""
     row = find("bridge_dataset")
-    keys = Keys(cameras=("observation/image_0",))
-    source = open_rlds(str(shared / "data/bridge_dataset"), keys=keys)
+    source = shards.opened(shared / "data/bridge_dataset", "observation/image_0", fps=5.0)
     episodes = [source.episode(index) for index in range(len(source))]
     return [(episode, standardise(row, features_of(episode))) for episode in episodes]
 

@@ -85,8 +85,13 @@ def test_only_what_is_asked_for_is_touched(folder):
     (folder / "a.1.wrist.mkv").unlink()
     recording = source.recording(0, ["image"])
     assert (recording.features, list(recording.cameras)) == ({}, ["image"])
-    with pytest.raises(UserError, match=r"no position in a step; .* one of: image, wrist, action"):
+    with pytest.raises(UserError, match=r"no feature position .*; there are image, wrist, action"):
         source.recording(0, ["position"])
+
+
+def test_the_files_that_are_read(written):
+    names = ["a.1.mp4", "a.1.wrist.mkv", "a.1.csv", "day/b.mp4", "day/b.wrist.mkv", "day/b.csv"]
+    assert open_folder(str(written)).files == [epath.Path(written / name) for name in names]
 
 
 def test_the_fingerprint_is_of_names_and_sizes(folder, written):

@@ -96,6 +96,15 @@ def test_frames(written, split, index, episode):
     assert isinstance(recording.cameras[WRIST], StoredFrames)
 
 
+def test_the_files_that_are_read(folder, version):
+    numbers = [lerobots.data_file(folder, version, episode) for episode in (0, 1)]
+    meta = [path for path in (folder / "meta").rglob("*.*") if "stats" not in path.name]
+    source = open_lerobot(str(folder))
+    assert sorted(source.files) == sorted({*meta, *numbers})
+    numbers[0].unlink()
+    assert sorted(source.files) == sorted({*meta, *numbers} - {numbers[0]})
+
+
 def test_only_what_is_asked_for_is_touched(folder, version):
     for name in ("data", "videos"):
         shutil.rmtree(folder / name)
@@ -105,7 +114,8 @@ def test_only_what_is_asked_for_is_touched(folder, version):
 
 def test_the_fingerprint_is_of_what_the_data_set_says(folder, version, written):
     first = open_lerobot(str(folder)).fingerprint
-    assert first == open_lerobot(str(written[1]), "test").fingerprint
+    assert first == open_lerobot(str(written[1])).fingerprint
+    assert first != open_lerobot(str(written[1]), "test").fingerprint
     lerobots.data_file(folder, version, 0).touch()
     assert open_lerobot(str(folder)).fingerprint == first
     if version == "v3.0":
@@ -132,7 +142,7 @@ def test_the_fingerprint_is_of_what_the_data_set_says(folder, version, written):
         ({"splits": {"train": "2:2"}}, "split 'train' is '2:2'"),
         ({"splits": ["train"]}, "splits is no table"),
         ({"splits": {"validation": "0:3"}}, "no split 'train'; .* one of: validation"),
-        ({"features": None}, "no action in a step"),
+        ({"features": None}, "no feature action that can be read"),
         ({"features": {"action": 1}}, "action is no table"),
         ({"features": {"action": {"dtype": "float32", "shape": "2"}}}, "action has the shape '2'"),
         ({"features": {"a/../b": {"dtype": "video", "shape": [8, 8, 3]}}}, r"a/\.\./b would be"),
@@ -172,10 +182,10 @@ def test_no_train_split_stated_means_every_episode(folder):
 def test_unknown_features_and_those_not_read(written):
     source = open_lerobot(str(written[1]))
     with pytest.raises(
-        UserError, match=r"no state in a step; .* one of: action, observation.state"
+        UserError, match=r"no feature state that .*; there are action, observation.state, "
     ):
         source.recording(0, ["action", "state"])
-    with pytest.raises(UserError, match=r"observation.images.depth is of a type not read"):
+    with pytest.raises(UserError, match=r"no feature observation.images.depth that can be read"):
         source.recording(0, [lerobots.DEPTH])
 
 
@@ -201,7 +211,7 @@ def test_not_a_number(folder, version):
     actions = np.arange(2.0 * rows_of(folder, version)).reshape(-1, 2)
     actions[4, 1] = np.nan
     lerobots.edit(path, action=actions.tolist())
-    where = re.escape(f"{path}: episode_index 0: action at step 4, dimension [1] is nan")
+    where = re.escape(f"{path}: episode_index 0: action at step 4, dimension 1 is nan")
     refused(folder, where, "action")
     read(folder, "observation.state", TOP)  # what is not asked for does no harm
 
@@ -246,7 +256,7 @@ def test_rows_in_another_order(folder, version):
         ([0.0] * 6, "action holds double, not numbers of shape"),
         (["a"] * 6, "action holds string, not numbers"),
         ([[[0.0], [1.0]]] * 6, r"action holds list<.*>, not numbers"),
-        ([[0.0, None]] * 6, r"action at step 0, dimension \[1\] is nan"),
+        ([[0.0, None]] * 6, r"action at step 0, dimension 1 is nan"),
     ],
 )
 def test_a_column_of_another_shape(tmp_path, values, message):

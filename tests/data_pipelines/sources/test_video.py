@@ -244,7 +244,10 @@ def test_too_large_frames(tmp_path, monkeypatch):
     monkeypatch.setattr(packets, "MAX_PIXELS", 48 * 64 - 1)
     with pytest.raises(UserError, match=r"a.mp4: frames of 48x64 pixels; at most 3071"):
         frames_of(path, 2).read([0])
-    assert pictures.MAX_PIXELS == 2**25
+
+
+def test_videos_have_the_limit_of_images():
+    assert packets.MAX_PIXELS == pictures.MAX_PIXELS
 
 
 def test_too_many_frames(tmp_path, monkeypatch):

@@ -3,25 +3,24 @@
 import numpy as np
 import pytest
 
-from data_pipelines.sources.cache import CachedSource
-from data_pipelines.sources.rlds import Keys, open_rlds
+from data_pipelines.episodes import Episodes
 from tests.data_pipelines import shards
 
 
 @pytest.fixture
 def source(tmp_path):
     """Ten episodes of 3 to 12 steps."""
-    return open_rlds(str(shards.write(tmp_path, [shards.episode(i, 3 + i) for i in range(10)])))
+    return shards.opened(shards.write(tmp_path, [shards.episode(i, 3 + i) for i in range(10)]))
 
 
 def frame(source, index, step, size=16, camera=shards.CAMERA):
-    out = np.zeros((size, size, 3), np.uint8)
-    source.read_frame(source.episode(index), camera, step, out)
-    return out
+    out = np.zeros((1, size, size, 3), np.uint8)
+    source.read_frames(index, camera, step, out)
+    return out[0]
 
 
 def test_what_fits_is_read_once(source):
-    cached = CachedSource(source, 2**20)
+    cached = Episodes([source], 2**20)
     assert len(cached) == 10
     assert cached.episode(7) is cached.episode(7)
     first = frame(cached, 7, 2)
@@ -32,7 +31,7 @@ def test_what_fits_is_read_once(source):
 
 def test_the_same_within_any_room(source):
     for room in (0, 3000, 10_000, 2**20):
-        cached = CachedSource(source, room)
+        cached = Episodes([source], room)
         for _ in range(2):
             for index in range(10):
                 want = source.episode(index).actions
@@ -43,7 +42,7 @@ def test_the_same_within_any_room(source):
 
 
 def test_frames_are_kept_by_size(source):
-    cached = CachedSource(source, 2**20)
+    cached = Episodes([source], 2**20)
     assert frame(cached, 0, 0).shape == (16, 16, 3)
     assert (frame(cached, 0, 1, size=8) == 8).all()
     assert (frame(cached, 0, 1) == 8).all()
@@ -51,12 +50,12 @@ def test_frames_are_kept_by_size(source):
 
 def test_frames_are_kept_by_camera(tmp_path):
     root = shards.write(tmp_path, [shards.with_wrist(shards.episode(3))])
-    source = open_rlds(str(root), keys=Keys(cameras=(shards.CAMERA, shards.WRIST)))
-    cached = CachedSource(source, 2**20)
+    source = shards.opened(root, shards.CAMERA, shards.WRIST)
+    cached = Episodes([source], 2**20)
     for _ in range(2):
         assert (frame(cached, 0, 2) == 8 * 2 + 3).all()
         assert (frame(cached, 0, 2, camera=shards.WRIST) == 100 + 8 * 2 + 3).all()
     episode = cached.episode(0)
-    stored = sum(len(image) for images in episode.cameras.values() for image in images)
+    stored = sum(len(f) for frames in episode.cameras.values() for f in frames.read(range(6)))
     assert episode.nbytes == stored + episode.states.nbytes + episode.actions.nbytes
     assert cached.nbytes == episode.nbytes + 2 * 16 * 16 * 3

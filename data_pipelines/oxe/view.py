@@ -1,0 +1,91 @@
+"""A data set of Open X-Embodiment seen through its row of the registry."""
+
+from collections.abc import Mapping, Sequence
+
+from data_pipelines.episode import Episode, find
+from data_pipelines.oxe.row import Row
+from data_pipelines.oxe.standard import standardise
+from data_pipelines.sources.recording import Recording, SelectedFrames, Source
+from vidact.errors import UserError
+
+_GRIPPER = 6  # of an end effector's seven columns
+
+
+class RowView:
+    """Episodes in the standard form of `oxe.standard`: a `data_pipelines.episode.View`."""
+
+    def __init__(self, row: Row, cameras: Sequence[str], blank_uninformative: bool = False):
+        """Args: row: the data set's. cameras: of primary, secondary and wrist, in the tiles' order.
+
+        Raises:
+          UserError: a camera of another name, or a data set without the first one.
+        """
+        unknown = set(cameras) - set(row.cameras._fields)
+        if unknown or not cameras:
+            raise UserError(
+                f"config.data.cameras={tuple(cameras)}: choose from "
+                f"{', '.join(row.cameras._fields)}"
+            )
+        self.cameras: Mapping[str, str] = {name: getattr(row.cameras, name) for name in cameras}
+        if not self.cameras[cameras[0]]:
+            there = ", ".join(name for name, path in row.cameras._asdict().items() if path)
+            raise UserError(
+                f"{row.name}: has no {cameras[0]} camera, only {there}; put another first in "
+                "config.data.cameras or leave the data set out"
+            )
+        self.registered = row.name
+        self._row, self._blank = row, blank_uninformative
+        self.paths = tuple(
+            dict.fromkeys((*filter(None, self.cameras.values()), *row.arrays, row.text))
+        )
+        self.deltas = _deltas(row)
+        self.gripper = _GRIPPER if row.motion.encoding.startswith("eef") and row.gripper else None
+        self.robot, self.fps = row.robot, None if row.hz is None else float(row.hz)
+        self.identity = f"{row} {tuple(cameras)} {blank_uninformative}"
+
+    def check(self, source: Source) -> None:
+        """See `View`."""
+        for path in filter(None, self.cameras.values()):
+            find(source, path, "image")
+        for path in (*self._row.arrays, self._row.text):
+            if path not in source.features:
+                raise UserError(
+                    f"{source.name}: no {path}, which {self._row.name} has by the registry; is it "
+                    "that data set?"
+                )
+
+    def length(self, steps: int) -> int:
+        """See `View`."""
+        row = self._row
+        kept = -(-max(steps - row.drop_first, 0) // row.every)
+        return max(kept - row.drop_last, 0)
+
+    def episode(self, recording: Recording) -> Episode:
+        """See `View`."""
+        try:
+            standard = standardise(self._row, recording.features, self._blank)
+        except UserError as error:
+            raise UserError(f"{recording.name}: {error}") from error
+        return Episode(
+            index=recording.index,
+            name=recording.name,
+            cameras={
+                name: SelectedFrames(recording.cameras[path], standard.steps)
+                if path in recording.cameras
+                else None
+                for name, path in self.cameras.items()
+            },
+            states=standard.state,
+            actions=standard.action,
+            instructions=standard.instructions,
+            metadata=recording.metadata,
+        )
+
+
+def _deltas(row: Row) -> tuple[int, ...]:
+    """The motion's columns where they are displacements; a gripper is a target."""
+    if row.motion.encoding == "base" or row.motion.encoding == "eef_delta":
+        return tuple(range(_GRIPPER))
+    if row.motion.encoding == "joint_delta":
+        return tuple(range(row.action_width - (row.gripper is not None)))
+    return ()

@@ -1,0 +1,53 @@
+"""What every source checks of what it has read."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from jaxtyping import Shaped
+
+from data_pipelines.sources.recording import Feature
+from vidact.errors import UserError
+
+
+def check_finite(values: Shaped[np.ndarray, "n ..."], where: str) -> None:
+    """Raises: UserError: floating-point values that are not finite; names the first."""
+    if values.dtype.kind != "f":
+        return
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        step, *rest = bad[0].tolist()
+        place = "".join(f", dimension {i}" for i in rest)
+        raise UserError(
+            f"{where} at step {step}{place} is {values[tuple(bad[0])]}; mend or remove the episode"
+        )
+
+
+def check_lengths(lengths: Mapping[str, int], where: str) -> int:
+    """The number of steps, at least one, that all features of a recording agree on.
+
+    Args:
+      lengths: of what was read, by path; at least one.
+      where: file and record.
+
+    Raises:
+      UserError: they do not agree, or there are none.
+    """
+    first, *others = lengths
+    steps = lengths[first]
+    if not steps:
+        raise UserError(f"{where}: an episode without steps; remove it")
+    for path in others:
+        if lengths[path] != steps:
+            raise UserError(
+                f"{where}: {path} has {lengths[path]} steps where {first} has {steps}; mend or "
+                "remove the episode"
+            )
+    return steps
+
+
+def check_known(features: Mapping[str, Feature], paths: Collection[str], name: str) -> None:
+    """Raises: UserError: a data set has no such feature, or one that cannot be read."""
+    for path in paths:
+        if path not in features or features[path].kind == "other":
+            known = ", ".join(k for k, f in features.items() if f.kind != "other")
+            raise UserError(f"{name}: no feature {path} that can be read; there are {known}")

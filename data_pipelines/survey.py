@@ -1,0 +1,114 @@
+"""One pass over a data set before its first use: lengths and statistics, kept for the next time."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Mapping
+
+import numpy as np
+import tqdm
+from jaxtyping import Int
+
+from data_pipelines import statistics
+from data_pipelines.bad_records import BadRecords
+from data_pipelines.data_set import DataSet
+from vidact.actions import Statistics
+from vidact.errors import UserError
+
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What a pass finds.
+
+    Attributes:
+      lengths: steps of each episode; 0 for one that cannot be read.
+      statistics: 'action' and 'state' of the training episodes.
+      bad: what is wrong with those that cannot be read.
+    """
+
+    lengths: Int[np.ndarray, " E"]
+    statistics: Mapping[str, Statistics]
+    bad: tuple[str, ...] = ()
+
+
+def survey(data_set: DataSet, train: Int[np.ndarray, " n"], bad: BadRecords) -> Survey:
+    """Reads all numbers of a data set, no frame, or finds what an earlier pass has kept.
+
+    Args:
+      data_set: which.
+      train: its training episodes, of which statistics are taken.
+      bad: says what to do with an episode that cannot be read.
+
+    Raises:
+      UserError: such an episode, or no training episode that can be read.
+    """
+    file = folder() / f"{_key(data_set, train, bad.policy)}.json"
+    found = _read(file)
+    if found is None:
+        found = _pass(data_set, train, bad)
+        _write(file, found)
+    for reason in found.bad:
+        bad.note(UserError(reason))
+    return found
+
+
+def folder() -> pathlib.Path:
+    """Where surveys are kept: $XDG_CACHE_HOME/vidact or ~/.cache/vidact."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(base) / "vidact" / "surveys"
+
+
+def _key(data_set: DataSet, train: Int[np.ndarray, " n"], policy: str) -> str:
+    """Hash of what decides the outcome; a file's content by its size and time of change."""
+    digest = hashlib.sha256(f"{_VERSION} {data_set.fingerprint} {policy}".encode())
+    for path in data_set.source.files:
+        stat = path.stat()
+        digest.update(f"{path.name} {stat.length} {stat.mtime}".encode())
+    digest.update(train.tobytes())
+    return digest.hexdigest()
+
+
+def _pass(data_set: DataSet, train: Int[np.ndarray, " n"], bad: BadRecords) -> Survey:
+    known, chosen = data_set.lengths(), set(train.tolist())
+    wanted = train.tolist() if known is not None else range(len(data_set))
+    lengths = np.zeros(len(data_set), np.int64) if known is None else known.copy()
+    measured, reasons = statistics.Measured(), []
+    for index in tqdm.tqdm(wanted, desc="reading episodes", unit="episode", delay=5):
+        try:
+            episode = data_set.numbers(index)
+        except UserError as error:
+            bad.note(error)
+            reasons.append(str(error))
+            lengths[index] = 0
+            continue
+        lengths[index] = len(episode)
+        if index in chosen:
+            measured.add(episode)
+    return Survey(lengths, measured.finish(data_set.name), tuple(reasons))
+
+
+def _read(file: pathlib.Path) -> Survey | None:
+    try:
+        told = json.loads(file.read_text())
+    except (OSError, ValueError):  # not there, or torn by a full disk: the pass is done again
+        return None
+    found = {name: Statistics.from_json(value) for name, value in told["statistics"].items()}
+    return Survey(np.array(told["lengths"], np.int64), found, tuple(told["bad"]))
+
+
+def _write(file: pathlib.Path, found: Survey) -> None:
+    told = {
+        "lengths": found.lengths.tolist(),
+        "statistics": {name: value.to_json() for name, value in found.statistics.items()},
+        "bad": list(found.bad),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: several processes may survey one data set at once.
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as temporary:
+        json.dump(told, temporary)
+    os.replace(temporary.name, file)
