@@ -12,7 +12,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data = ml_collections.ConfigDict(
         dict(
             root="",  # KIND:DIR or DIR; of a mixture the folder that holds its data sets
-            sources=(),  # instead of root: (KIND:DIR, weight), ...
+            sources=(),  # instead of root: (KIND:DIR, weight) or with a dictionary of its own keys
             mixture="",  # instead of both: a name of python -m data_pipelines.oxe
             balance=True,  # probability = weight x windows; False: weight alone
             registry="",  # a row of the registry, or "auto" by the folder's name; "": keys below

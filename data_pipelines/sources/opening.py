@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from etils import epath
 
+from data_pipelines.sources.folder import is_folder, open_folder
 from data_pipelines.sources.hdf5 import is_hdf5, open_hdf5
+from data_pipelines.sources.lerobot import is_lerobot, open_lerobot
 from data_pipelines.sources.recording import Source
 from data_pipelines.sources.rlds import is_rlds, open_rlds
 from vidact.errors import UserError
@@ -20,8 +22,10 @@ class Kind(NamedTuple):
 
 # The first that tells a folder for its own opens it.
 KINDS = {
+    "lerobot": Kind(is_lerobot, open_lerobot),
     "rlds": Kind(is_rlds, open_rlds),
     "hdf5": Kind(is_hdf5, open_hdf5),
+    "folder": Kind(is_folder, open_folder),
 }
 
 
