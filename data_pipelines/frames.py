@@ -96,6 +96,8 @@ def decode(
     Raises:
       ValueError: not a sound JPEG or PNG, of another size, or of more than MAX_PIXELS.
     """
+    if _decode_in_place(picture, out, stored, placement):
+        return
     try:
         found = size(picture)
         fits = all(want in (None, got) for want, got in zip(stored, found, strict=True))
@@ -109,6 +111,20 @@ def decode(
         )
 
 
+def _decode_in_place(
+    picture: Picture, out: np.ndarray, stored: tuple[int | None, ...], placement: Placement
+) -> bool:
+    """Tries the fast way, for JPEG files of the size of `out`: their header is read once only."""
+    if placement.turned or placement.zoom != 1 or stored != out.shape[:2]:
+        return False
+    if not isinstance(picture, bytes) or not is_jpeg(picture) or not out.flags.c_contiguous:
+        return False
+    try:
+        return simplejpeg.decode_jpeg(picture, buffer=out).shape == out.shape
+    except ValueError:  # larger than stated, or damaged: the slow way says which
+        return False
+
+
 def size(picture: Picture) -> tuple[int, int]:
     """Height and width; of a file what its header states, nothing is decoded.
 
@@ -117,7 +133,7 @@ def size(picture: Picture) -> tuple[int, int]:
     """
     if isinstance(picture, np.ndarray):
         return picture.shape[0], picture.shape[1]
-    if picture.startswith(_JPEG):
+    if is_jpeg(picture):
         height, width, _, _ = simplejpeg.decode_jpeg_header(picture)
     else:
         with _open_png(picture) as image:
@@ -127,9 +143,14 @@ def size(picture: Picture) -> tuple[int, int]:
     return height, width
 
 
+def is_jpeg(encoded: bytes) -> bool:
+    """Whether a file begins as JPEG files do."""
+    return encoded.startswith(_JPEG)
+
+
 def _decode(picture: Picture, found: tuple[int, int], out: np.ndarray, place: Placement) -> None:
     whole = found == out.shape[:2] and place.zoom == 1
-    encoded = isinstance(picture, bytes) and picture.startswith(_JPEG)
+    encoded = isinstance(picture, bytes) and is_jpeg(picture)
     if whole and encoded and not place.turned and out.flags.c_contiguous:
         simplejpeg.decode_jpeg(picture, buffer=out)
         return
@@ -142,7 +163,7 @@ def _decode(picture: Picture, found: tuple[int, int], out: np.ndarray, place: Pl
 
 
 def _pixels(encoded: bytes) -> np.ndarray:
-    if encoded.startswith(_JPEG):
+    if is_jpeg(encoded):
         return simplejpeg.decode_jpeg(encoded)
     with _open_png(encoded) as image:
         return np.asarray(image.convert("RGB"))

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import grain
 import ml_collections
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from data_pipelines import augment
 from data_pipelines import windows as windows_lib
 from data_pipelines.bad_records import BadRecords
+from data_pipelines.buffers import Buffers
 from data_pipelines.episodes import Episodes
 from data_pipelines.frames import Placement
 from data_pipelines.order import Drawn
@@ -52,6 +53,7 @@ class WindowDataset:
       bad: records that could not be read.
       sidecars: further fields, and each window's row there.
       augmented: whether batches by step are augmented.
+      buffers: memory of batches' frames.
     """
 
     config: ml_collections.ConfigDict
@@ -66,6 +68,7 @@ class WindowDataset:
     bad: BadRecords
     sidecars: Sequence[tuple[Sidecar, Int[np.ndarray, " N"]]] = ()
     augmented: bool = False
+    buffers: Buffers = dataclasses.field(default_factory=Buffers)
 
     def __len__(self) -> int:
         """Number of windows: one epoch."""
@@ -138,6 +141,7 @@ class WindowDataset:
         texts, read = [], indices.copy()
         for row, change in enumerate(changes):
             read[row] = self._fill(arrays, row, int(indices[row]), bucket, change, texts)
+        self._normalise(arrays)
         for sidecar, rows in self.sidecars:
             arrays |= sidecar.read(rows[read])
         text, text_mask = self.read_text(texts)
@@ -148,7 +152,7 @@ class WindowDataset:
         stored = any("latents" in sidecar.fields for sidecar, _ in self.sidecars)
         actions = (count, frames - 1, self.widths["action"])
         return {
-            "video": None if stored else np.empty((count, frames, *bucket.resolution, 3), np.uint8),
+            "video": None if stored else self.buffers.take((count, frames, *bucket.resolution, 3)),
             "actions": np.zeros(actions, np.float32),
             "action_mask": np.zeros(actions, bool),
             "frame_mask": np.empty((count, frames), bool),
@@ -184,22 +188,30 @@ class WindowDataset:
         data_set = int(self.source.data_set_of(np.array([number]))[0])
         actions, mask = windows_lib.window_actions(episode, first, frames - 1)
         width = actions.shape[1]
-        arrays["actions"][row, :, :width] = self._normalised(actions, data_set, "action")
+        arrays["actions"][row, :, :width] = actions
         arrays["actions"][row, :, width:] = 0
         arrays["action_mask"][row] = False
         arrays["action_mask"][row, :, :width] = mask
         arrays["frame_mask"][row] = windows_lib.frame_mask(episode, first, frames)
-        state = self._normalised(episode.states[start], data_set, "state")
-        arrays["state"][row] = np.pad(state, (0, self.widths["state"] - len(state)))
+        width = episode.states.shape[1]
+        arrays["state"][row, :width] = episode.states[start]
+        arrays["state"][row, width:] = 0
         arrays["dataset_id"][row] = data_set
         arrays["fps"][row] = self.source.data_sets[data_set].fps
         robot = self.source.data_sets[data_set].view.robot
         arrays["embodiment_id"][row] = self.robots.index(robot)
         return episode.instructions[start]
 
-    def _normalised(self, values: np.ndarray, data_set: int, name: str) -> Float[np.ndarray, "..."]:
-        found = self.statistics[data_set][name]
-        return normalise(values, found, self.config.normalisation)
+    def _normalise(self, arrays: dict[str, np.ndarray]) -> None:
+        """Actions and states, in place; padding beyond a data set's own columns stays zero."""
+        for data_set in np.unique(arrays["dataset_id"]).tolist():
+            rows = arrays["dataset_id"] == data_set
+            for name, key in (("action", "actions"), ("state", "state")):
+                found = self.statistics[data_set][name]
+                values = arrays[key][rows]
+                own = values[..., : len(found.mean)]
+                own[:] = normalise(own, found, self.config.normalisation)
+                arrays[key][rows] = values
 
     def _part(self, index: int) -> tuple[int, int]:
         """First window, and the one after the last, of a window's data set and bucket."""

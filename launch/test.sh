@@ -11,10 +11,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/setup.sh
 
-folder=.venv python="" extras=(metaworld sim torch text hdf5 video tpu test) tests=()
+folder=.venv python="" extras=(metaworld sim torch text hdf5 video tpu convert test) tests=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --slow) extras+=(convert colab) tests+=(--slow) ;;
+    --slow) extras+=(colab) tests+=(--slow) ;;
     --python) python=${2:?--python needs a version, for example 3.12} folder=.venv-${2##*/} && shift ;;
     --without)
       [ "${2:-}" = torch ] || { echo "error: --without ${2:-}: only torch can be left out" >&2; exit 2; }

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from etils import epath
 
+from data_pipelines.sources.converted import is_converted, open_converted
 from data_pipelines.sources.folder import is_folder, open_folder
 from data_pipelines.sources.hdf5 import is_hdf5, open_hdf5
 from data_pipelines.sources.lerobot import is_lerobot, open_lerobot
@@ -22,6 +23,7 @@ class Kind(NamedTuple):
 
 # The first that tells a folder for its own opens it.
 KINDS = {
+    "converted": Kind(is_converted, open_converted),
     "lerobot": Kind(is_lerobot, open_lerobot),
     "rlds": Kind(is_rlds, open_rlds),
     "hdf5": Kind(is_hdf5, open_hdf5),

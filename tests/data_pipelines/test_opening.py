@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines import pipeline
+from data_pipelines import convert, pipeline
 from data_pipelines.sources.opening import KINDS, open_source
 from tests.data_pipelines import hdf5_files, shards
 from tests.data_pipelines.sources import lerobots, videos
@@ -23,6 +23,9 @@ def roots(tmp_path) -> dict[str, str]:
     for number in range(2):
         videos.write(found["folder"] / f"{number}.mp4", videos.pixels(8, number))
         (found["folder"] / f"{number}.txt").write_text("make some tea")
+    found["converted"] = tmp_path / "converted"
+    arguments = ["--source", f"rlds:{found['rlds']}", "--out", str(found["converted"])]
+    convert.main(arguments)
     return {kind: str(path) for kind, path in found.items()}
 
 
@@ -35,7 +38,7 @@ def test_a_bare_folder_is_told_by_what_lies_in_it(roots):
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(UserError, match=r"no such folder; .* lerobot, rlds, hdf5, folder"):
+    with pytest.raises(UserError, match=r"no such folder; .* converted, lerobot, rlds, hdf5"):
         open_source(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="no features"):
         open_source(str(tmp_path))

@@ -1,0 +1,1 @@
+"""From any source to the `converted` kind: see `data_pipelines.convert`."""

@@ -1,0 +1,50 @@
+"""Texts of a converted shard: each stands there once, and steps name it by its number."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Int
+
+from vidact import store
+
+BYTES, ENDS, KINDS = "texts", "text_ends", "text_is_str"
+Text = bytes | str
+
+
+class TextTable:
+    """Collects texts on writing; bytes and str stay what they are."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Text, int] = {}
+
+    def numbers(self, texts: Iterable[Text]) -> Int[np.ndarray, " n"]:
+        """The numbers of some texts; those that are new get one."""
+        found = [self._numbers.setdefault(text, len(self._numbers)) for text in texts]
+        return np.array(found, np.int32)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `read` needs, by name."""
+        encoded = [encode(text) for text in self._numbers]
+        return {
+            BYTES: np.frombuffer(b"".join(encoded), np.uint8),
+            ENDS: np.cumsum([0, *map(len, encoded)], dtype=np.int64),
+            KINDS: np.array([isinstance(text, str) for text in self._numbers], bool),
+        }
+
+
+def read(reader: store.Reader, numbers: Int[np.ndarray, " n"]) -> dict[int, Text]:
+    """The texts of some numbers; no other is read."""
+    return {number: _one(reader, number) for number in sorted(set(numbers.tolist()))}
+
+
+def encode(text: Text) -> bytes:
+    """The bytes of a text; a str that is no proper Unicode survives."""
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+
+
+def _one(reader: store.Reader, number: int) -> Text:
+    begin, end = reader.part(ENDS, slice(number, number + 2)).tolist()
+    # safetensors refuses empty slices.
+    encoded = reader.part(BYTES, slice(begin, end)).tobytes() if end > begin else b""
+    is_str = bool(reader.part(KINDS, slice(number, number + 1))[0])
+    return encoded.decode("utf-8", "surrogatepass") if is_str else encoded
