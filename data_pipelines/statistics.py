@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_pipelines.episode import Episode
-from vidact import actions
+from vidact import actions, command
 from vidact.errors import UserError
 
 
@@ -27,3 +27,9 @@ class Measured:
         if not sum(map(len, self._rows["action"])):
             raise UserError(f"{name}: no training step to take statistics of; lower held_out")
         return {key: actions.measure(np.concatenate(rows)) for key, rows in self._rows.items()}
+
+
+if __name__ == "__main__":
+    from data_pipelines import statistics_command  # it needs this module, which is done here
+
+    command.run(statistics_command.main)

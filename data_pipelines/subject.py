@@ -103,7 +103,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that `choose` takes."""
     parser.add_argument("data_set", metavar="DIR", help="the data set's folder, or KIND:FOLDER")
     parser.add_argument("--split", default="train", help="train by default")
-    parser.add_argument("--registry", help="see it through this row of data_pipelines.oxe, or auto")
+    parser.add_argument(
+        "--registry",
+        metavar="NAME",
+        help="see it through this row of data_pipelines.oxe; auto: the one of its folder's name",
+    )
     parser.add_argument("--action", nargs="+", metavar="KEY", help="joined in this order")
     parser.add_argument("--state", nargs="+", metavar="KEY", help="joined in this order")
     parser.add_argument("--image", nargs="+", metavar="KEY", help="all by default")
@@ -158,7 +162,10 @@ def _given(source: Source, option: str, paths: Sequence[str] | None, kind: str) 
     fits = _of_kind(source.features, kind)
     for path in paths or ():
         if path not in fits:
-            raise UserError(f"{source.name}: {option} {path}: it has {', '.join(fits) or 'none'}")
+            raise UserError(
+                f"{source.name}: {option} {path}: no {kind} of that name; choose from "
+                f"{', '.join(fits) or 'none'}"
+            )
     return tuple(dict.fromkeys(paths or ()))
 
 

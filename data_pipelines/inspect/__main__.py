@@ -52,7 +52,9 @@ def main(arguments: list[str]) -> None:
         raise UserError("--check writes no page; leave --out and --episodes out")
     shown = EPISODES if options.episodes is None else options.episodes
     if not 1 <= shown <= MAX_EPISODES:
-        raise UserError(f"--episodes {shown}: give 1 to {MAX_EPISODES}; more are too much to look at")
+        raise UserError(
+            f"--episodes {shown}: give 1 to {MAX_EPISODES}; more are too much to look at"
+        )
     if options.check:
         _check(options.fast, subject.choose(options))
     else:
@@ -63,7 +65,7 @@ def main(arguments: list[str]) -> None:
 
 def _check(fast: bool, chosen: subject.Subject) -> None:
     found = check.check(chosen, fast)
-    print("\n".join(found.lines()), flush=True)
+    command.show("\n".join(found.lines()))
     if found.count("bad"):
         sys.exit(1)
 

@@ -14,7 +14,7 @@ _MAX_BARS = 40
 
 
 def curve(values: Float[np.ndarray, " n"], low: float, high: float, label: str) -> str:
-    """A line over n >= 1 steps, and the band from `low` to `high` behind it.
+    """A line over n >= 1 steps; behind it the band from `low` to `high` and a line at zero.
 
     Args:
       values: finite. Of a long series the extremes of each short span are drawn.
@@ -35,7 +35,8 @@ def curve(values: Float[np.ndarray, " n"], low: float, high: float, label: str) 
         points += f" {_WIDTH:.1f},{y(float(values[0])):.1f}"
     thick = max(y(low) - y(high), 1.0)
     band = f'<rect class="band" x="0" y="{y(high):.1f}" width="{_WIDTH}" height="{thick:.1f}"/>'
-    return _svg(f'{band}<polyline points="{points}"/>', label)
+    zero = f'<path class="zero" d="M0 {y(0.0):.1f}H{_WIDTH}"/>' if bottom <= 0 <= top else ""
+    return _svg(f'{band}{zero}<polyline points="{points}"/>', label)
 
 
 def histogram(lengths: Int[np.ndarray, " E"], label: str) -> str:
@@ -62,7 +63,9 @@ def _thinned(values: np.ndarray) -> np.ndarray:
         return np.arange(len(values))
     edges = np.linspace(0, len(values), _MAX_POINTS // 2 + 1).astype(int)
     spans = list(zip(edges[:-1], edges[1:]))
-    ends = [begin + pick(values[begin:end]) for begin, end in spans for pick in (np.argmin, np.argmax)]
+    ends = [
+        begin + pick(values[begin:end]) for begin, end in spans for pick in (np.argmin, np.argmax)
+    ]
     return np.unique([0, *ends, len(values) - 1])
 
 

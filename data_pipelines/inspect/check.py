@@ -76,7 +76,9 @@ def examine(subject: Subject, index: int, fast: bool) -> Outcome:
     if steps >= _TRAINABLE:
         return Outcome("good")
     held = "one step" if steps else "no step"
-    left = f" of the {recording.steps} that are stored, by the registry's row" if subject.row else ""
+    left = (
+        f" of the {recording.steps} that are stored, by the registry's row" if subject.row else ""
+    )
     return Outcome("skipped", f"{recording.name}: {held}{left}: no action to learn")
 
 

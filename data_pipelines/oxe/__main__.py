@@ -9,9 +9,6 @@ Without a name: the table of all data sets, one a line. With names: each in word
 it takes, what is done to them, and the mixtures that it is in. Nothing is read but the registry.
 """
 
-import os
-import sys
-
 from data_pipelines.oxe import registry
 from data_pipelines.oxe.mixtures import MIXTURES
 from data_pipelines.oxe.oddities import decode_text
@@ -30,10 +27,7 @@ def main(arguments: list[str]) -> None:
     parser = command.parser(__doc__, "python -m data_pipelines.oxe")
     parser.add_argument("names", nargs="*", metavar="NAME", help="a data set, as the table has it")
     rows = [registry.find(name) for name in parser.parse_args(arguments).names]
-    try:
-        print("\n\n".join(map(describe, rows)) if rows else table(), flush=True)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    command.show("\n\n".join(map(describe, rows)) if rows else table())
 
 
 def table() -> str:
