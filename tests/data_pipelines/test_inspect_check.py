@@ -1,4 +1,4 @@
-"""`python -m data_pipelines.inspect --check` finds each kind of damage and counts as a hand does."""
+"""`python -m data_pipelines.inspect --check` finds each kind of damage and counts it."""
 
 import io
 import subprocess
@@ -85,15 +85,14 @@ def test_each_bad_and_skipped_episode_is_named(tmp_path, capsys, file_format):
 
 
 def test_a_corrupt_record_spoils_no_other(tmp_path, capsys):
-    episodes = [shards.episode(i) for i in range(8)]
-    folder = shards.write(tmp_path / "t", episodes, "tfrecord")
+    folder = shards.write(tmp_path / "t", [shards.episode(i) for i in range(8)], "tfrecord")
     shards.flip_byte(shards.shard(folder), -100)
     code, lines = check(capsys, folder)
     assert (code, lines[-1]) == (1, "episodes: 8 bad: 1 skipped: 0")
     assert "record 7: corrupt (checksum differs)" in lines[0]
-    folder = shards.write(tmp_path / "a", episodes)
+    folder = shards.write(tmp_path / "a", [shards.episode(i) for i in range(8)])
     path = shards.shard(folder)
-    shards.flip_byte(path, 3000)  # the rest of the file is padding beyond 7000
+    shards.flip_byte(path, 3000)
     (damaged,) = [i for i in range(8) if not readable(path, i)]
     code, lines = check(capsys, folder)
     assert (code, lines[-1]) == (1, "episodes: 8 bad: 1 skipped: 0")

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from data_pipelines.statistics_command import main
+from data_pipelines.statistics_command import FIELDS, main
+from data_pipelines.subject import STANDARD
 from tests import tiny
 from tests.data_pipelines import shards, tables
 from vidact import actions
@@ -27,7 +28,7 @@ def test_written_and_printed(tmp_path, capsys, file_format):
     np.testing.assert_array_equal(found["action"].max, [6, 2])
     assert list(out.parent.iterdir()) == [out]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == "action, 15 steps q01 q99 mean std min max".split()
+    assert lines[0].split() == ["action,", "15", "steps", *FIELDS]
     assert lines[1].split() == f"action[0] 0 5.86 2.267 {values[:, 0].std():.4g} 0 6".split()
     assert [line.split()[0] for line in lines] == [
         *("action,", "action[0]", "action[1]", "state,"),
@@ -63,7 +64,7 @@ def test_real_bridge_through_its_row(shared, capsys):
     main([str(folder), "--registry", "auto"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("action, 200 steps")  # 25 episodes without first and last step
-    assert [line.split()[0] for line in lines[1:8]] == "x y z roll pitch yaw gripper".split()
+    assert [line.split()[0] for line in lines[1:8]] == list(STANDARD)
 
 
 def test_as_a_command(tmp_path):
