@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import tqdm
 
-from data_pipelines import subject
+from data_pipelines import choosing
 from data_pipelines.bad_records import POLICIES, BadRecords
 from data_pipelines.statistics import Measured
+from data_pipelines.subject import Subject
 from vidact import actions, command
 from vidact.actions import Statistics
 from vidact.errors import UserError
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> None:
       UserError: the data set or an episode cannot be read, or an argument is wrong.
     """
     parser = command.parser(__doc__, "python -m data_pipelines.statistics")
-    subject.add_arguments(parser)
+    choosing.add_arguments(parser)
     parser.add_argument("--out", type=pathlib.Path, help="a JSON file; only printed by default")
     parser.add_argument(
         "--on-bad-record",
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> None:
     options: argparse.Namespace = parser.parse_args(arguments)
     if options.out:
         command.check_writable(options.out.parent)
-    chosen, bad = subject.choose(options), BadRecords(options.on_bad_record)
+    chosen, bad = choosing.choose(options), BadRecords(options.on_bad_record)
     if not any(chosen.names.values()):
         raise UserError(f"{chosen.source.name}: no action and no state; choose with --action KEY")
     found = measure(chosen, bad)
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> None:
     command.show("\n".join(lines))
 
 
-def measure(chosen: subject.Subject, bad: BadRecords) -> dict[str, Statistics]:
+def measure(chosen: Subject, bad: BadRecords) -> dict[str, Statistics]:
     """Statistics of 'action' and 'state' over all episodes.
 
     Raises:

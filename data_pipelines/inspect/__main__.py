@@ -25,12 +25,13 @@ state.
 import pathlib
 import sys
 
-from data_pipelines import subject
+from data_pipelines import choosing
 from data_pipelines.inspect import check, page
+from data_pipelines.subject import Subject
 from vidact import command
 from vidact.errors import UserError
 
-OUT, EPISODES, MAX_EPISODES = pathlib.Path("inspect.html"), 12, 200
+OUT, EPISODES, MAX_EPISODES = pathlib.Path("inspect.html"), 12, 100
 
 
 def main(arguments: list[str]) -> None:
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> None:
       UserError: the data set cannot be opened, or an argument is wrong.
     """
     parser = command.parser(__doc__, "python -m data_pipelines.inspect")
-    subject.add_arguments(parser)
+    choosing.add_arguments(parser)
     parser.add_argument("--check", action="store_true", help="validate instead of showing")
     parser.add_argument("--fast", action="store_true", help="with --check: decode no frame")
     parser.add_argument("--out", type=pathlib.Path, help=f"the page; {OUT} by default")
@@ -56,14 +57,14 @@ def main(arguments: list[str]) -> None:
             f"--episodes {shown}: give 1 to {MAX_EPISODES}; more are too much to look at"
         )
     if options.check:
-        _check(options.fast, subject.choose(options))
+        _check(options.fast, choosing.choose(options))
     else:
         out = options.out or OUT
         command.check_writable(out.parent)
-        print(f"wrote {page.write(subject.choose(options), out, shown)}")
+        print(f"wrote {page.write(choosing.choose(options), out, shown)}")
 
 
-def _check(fast: bool, chosen: subject.Subject) -> None:
+def _check(fast: bool, chosen: Subject) -> None:
     found = check.check(chosen, fast)
     command.show("\n".join(found.lines()))
     if found.count("bad"):

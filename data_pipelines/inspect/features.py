@@ -49,7 +49,8 @@ def notes(subject: Subject) -> list[str]:
 
 def size(feature: Feature) -> str:
     """Height and width of an image."""
-    return "×".join("any" if n is None else str(n) for n in feature.shape[:2])
+    known = feature.shape[:2]
+    return "varies" if None in known or not known else f"{known[0]}×{known[1]}"
 
 
 def _none(what: str, option: str, fits: Sequence[str]) -> str:

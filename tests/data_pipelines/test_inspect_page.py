@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipelines.choosing import STANDARD
 from data_pipelines.inspect.__main__ import main
-from data_pipelines.subject import STANDARD
 from tests.data_pipelines import shards, tables
 from tests.pages import CHROMIUM, Page, check_closed, chromium
 

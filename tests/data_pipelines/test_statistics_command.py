@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
+from data_pipelines.choosing import STANDARD
 from data_pipelines.statistics_command import FIELDS, main
-from data_pipelines.subject import STANDARD
 from tests import tiny
 from tests.data_pipelines import shards, tables
 from vidact import actions

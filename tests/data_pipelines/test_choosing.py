@@ -5,14 +5,16 @@ import argparse
 import numpy as np
 import pytest
 
-from data_pipelines import subject
+from data_pipelines import choosing
+from data_pipelines.sources.recording import Feature
+from data_pipelines.subject import Subject
 from tests.data_pipelines import shards, tables
 
 
-def choose(folder, *arguments) -> subject.Subject:
+def choose(folder, *arguments) -> Subject:
     parser = argparse.ArgumentParser()
-    subject.add_arguments(parser)
-    return subject.choose(parser.parse_args([str(folder), *arguments]))
+    choosing.add_arguments(parser)
+    return choosing.choose(parser.parse_args([str(folder), *arguments]))
 
 
 def test_the_usual_names(tmp_path):
@@ -63,8 +65,8 @@ def test_an_action_of_several_arrays(tmp_path):
     ],
 )
 def test_what_is_taken_for_the_action(features, action):
-    known = {name: subject.Feature("array", (2,)) for name in features}
-    assert list(subject._arrays(known, ("action",), "action")) == action
+    known = {name: Feature("array", (2,)) for name in features}
+    assert list(choosing.guess_arrays(known, ("action",), "action")) == action
 
 
 def test_a_row_of_the_registry(shared):
