@@ -155,9 +155,9 @@ class Keys:
             index=recording.index,
             name=recording.name,
             cameras={name: recording.cameras.get(path) for name, path in self.cameras.items()},
-            states=_columns(recording, self.state),
-            actions=_columns(recording, self.action),
-            instructions=_texts(recording, self.instruction),
+            states=columns(recording, self.state),
+            actions=columns(recording, self.action),
+            instructions=texts(recording, self.instruction),
             metadata=recording.metadata,
         )
 
@@ -194,15 +194,17 @@ def find(source: Source, path: str, kind: str) -> Feature:
     )
 
 
-def _columns(recording: Recording, path: str) -> Float[np.ndarray, "n D"]:
+def columns(recording: Recording, path: str) -> Float[np.ndarray, "n D"]:
+    """The numbers at `path`, each step's made flat; no column for ""."""
     if not path:
         return np.zeros((recording.steps, 0), np.float32)
     return recording.features[path].reshape(recording.steps, -1).astype(np.float32)
 
 
-def _texts(recording: Recording, path: str) -> list[str]:
+def texts(recording: Recording, path: str) -> list[str]:
+    """The texts at `path`, decoded; empty ones for ""."""
     if not path:
         return [""] * recording.steps
     raw = recording.features[path].tolist()
-    texts = {t: t.decode("utf-8", "replace") if isinstance(t, bytes) else t for t in set(raw)}
-    return [texts[text] for text in raw]
+    read = {t: t.decode("utf-8", "replace") if isinstance(t, bytes) else t for t in set(raw)}
+    return [read[text] for text in raw]

@@ -98,17 +98,28 @@ def decode(
     """
     if _decode_in_place(picture, out, stored, placement):
         return
+    found = check_size(picture, stored)
     try:
-        found = size(picture)
-        fits = all(want in (None, got) for want, got in zip(stored, found, strict=True))
-        if fits:
-            _decode(picture, found, out, placement)
+        _decode(picture, found, out, placement)
     except ValueError as error:
         raise ValueError(f"cannot be decoded ({error})") from error
-    if not fits:
+
+
+def check_size(picture: Picture, stored: tuple[int | None, ...]) -> tuple[int, int]:
+    """Height and width, which must be those stored, None where they vary.
+
+    Raises:
+      ValueError: as `decode`, of what the header tells.
+    """
+    try:
+        found = size(picture)
+    except ValueError as error:
+        raise ValueError(f"cannot be decoded ({error})") from error
+    if any(want not in (None, got) for want, got in zip(stored, found, strict=True)):
         raise ValueError(
             f"is {found[0]}x{found[1]} where the data set states {stored[0]}x{stored[1]}"
         )
+    return found
 
 
 def _decode_in_place(

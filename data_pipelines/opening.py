@@ -107,7 +107,7 @@ def cameras(config: ml_collections.ConfigDict) -> tuple[str, ...]:
 
 def _view(config: ml_collections.ConfigDict, spec: str) -> View:
     if config.registry:
-        row = registry.find(_row_name(config, spec))
+        row = registry.find(row_name(config.registry, spec))
         return RowView(row, cameras(config), blank_uninformative=config.blank_uninformative)
     return Keys(
         cameras={path: path for path in cameras(config)},
@@ -119,15 +119,19 @@ def _view(config: ml_collections.ConfigDict, spec: str) -> View:
     )
 
 
-def _row_name(config: ml_collections.ConfigDict, spec: str) -> str:
-    """The registry's name of a data set: that of its folder, unless config.data.registry says."""
-    if config.registry not in ("", "auto"):
-        return config.registry
+def row_name(name: str, spec: str) -> str:
+    """The registry's name of a data set: `name`, or for "" and "auto" that of its folder.
+
+    Raises:
+      UserError: no folder of its path is in the registry.
+    """
+    if name not in ("", "auto"):
+        return name
     parts = [part for part in spec.rpartition(":")[2].split("/") if part]
     known = [part for part in parts if part in registry.ROWS]
     if not known:
         raise UserError(
-            f"{spec}: no folder of its path is a data set of the registry; name it in "
-            "config.data.registry (python -m data_pipelines.oxe lists them)"
+            f"{spec}: no folder of its path is a data set of the registry; name one of "
+            "python -m data_pipelines.oxe instead of auto"
         )
     return known[-1]

@@ -2,7 +2,7 @@
 
 from data_pipelines.episode import Episode
 from data_pipelines.running_statistics import RunningStatistics
-from vidact import actions
+from vidact import actions, command
 from vidact.errors import UserError
 
 
@@ -32,3 +32,9 @@ class Measured:
         if not self._steps:
             raise UserError(f"{name}: no training step to take statistics of; lower held_out")
         return {key: rows.finish() for key, rows in self._rows.items()}
+
+
+if __name__ == "__main__":
+    from data_pipelines import statistics_command  # it needs this module, which is done here
+
+    command.run(statistics_command.main)

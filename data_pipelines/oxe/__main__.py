@@ -10,9 +10,6 @@ it takes, what is done to them, the mixtures that it is in, and the action's qua
 published them. No data are read.
 """
 
-import os
-import sys
-
 from data_pipelines.oxe import published, registry
 from data_pipelines.oxe.mixtures import MIXTURES
 from data_pipelines.oxe.oddities import decode_text
@@ -31,10 +28,7 @@ def main(arguments: list[str]) -> None:
     parser = command.parser(__doc__, "python -m data_pipelines.oxe")
     parser.add_argument("names", nargs="*", metavar="NAME", help="a data set, as the table has it")
     rows = [registry.find(name) for name in parser.parse_args(arguments).names]
-    try:
-        print("\n\n".join(map(describe, rows)) if rows else table(), flush=True)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    command.show("\n\n".join(map(describe, rows)) if rows else table())
 
 
 def table() -> str:
