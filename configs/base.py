@@ -12,7 +12,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data = ml_collections.ConfigDict(
         dict(
             root="",  # KIND:DIR or DIR; of a mixture the folder that holds its data sets
-            sources=(),  # instead of root: (KIND:DIR, weight), ...
+            sources=(),  # instead of root: (KIND:DIR, weight) or with a dictionary of its own keys
             mixture="",  # instead of both: a name of python -m data_pipelines.oxe
             balance=True,  # probability = weight x windows; False: weight alone
             registry="",  # a row of the registry, or "auto" by the folder's name; "": keys below
@@ -25,16 +25,18 @@ def get_config() -> ml_collections.ConfigDict:
             state_key="observation/state",
             action_key="action",
             instruction_key="language_instruction",
-            deltas=ml_collections.config_dict.placeholder(tuple),  # displacements; needs no row
-            gripper=ml_collections.config_dict.placeholder(int),  # column left alone
+            deltas=(-1,),  # columns of the action that are displacements; (-1,): nobody says
+            gripper=-1,  # column of the action that normalising leaves alone; -1: none
             frames=9,
             history=0,  # frames before the first
             resolution=(64, 64),
             fit="stretch",  # to resolution; or crop, pad
+            turned=False,  # frames have their lowest row first: LIBERO's own HDF5 files
             buckets=(),  # (frames, height, width), ... instead of one shape
             fps=20.0,  # common rate; 0 keeps each data set's own
             held_out=0.05,
             normalisation="q01_q99",
+            statistics="measured",  # or published: the field's, of actions, for rows that have them
             augment=ml_collections.ConfigDict(
                 dict(zoom=1.0, brightness=0.0, contrast=0.0, saturation=0.0)
             ),
@@ -137,6 +139,7 @@ def get_config() -> ml_collections.ConfigDict:
             checkpoint_every=400,
             keep=2,
             trace=False,
+            agree_every=1000,  # steps between checks that all processes do the same; 0 = never
         )
     )
     config.demos = ml_collections.ConfigDict(

@@ -1,6 +1,7 @@
 """An episode as training sees it, and the views that make it of a recording."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -68,6 +69,7 @@ class View(Protocol):
         others are targets. None where nobody says: the rate cannot be changed then.
       gripper: column of the action that normalising leaves alone, or None.
       robot: which embodiment, "" where nobody says.
+      registered: name of its row in the registry, "" without one.
       fps: steps a second where the view knows it.
       identity: names the view for hashes.
     """
@@ -82,6 +84,8 @@ class View(Protocol):
     def gripper(self) -> int | None: ...
     @property
     def robot(self) -> str: ...
+    @property
+    def registered(self) -> str: ...
     @property
     def fps(self) -> float | None: ...
     @property
@@ -119,6 +123,7 @@ class Keys:
     deltas: tuple[int, ...] | None = None
     gripper: int | None = None
     robot: str = ""
+    registered: str = ""
     fps: float | None = None
 
     @property
@@ -194,7 +199,8 @@ def columns(recording: Recording, path: str) -> Float[np.ndarray, "n D"]:
     """The numbers at `path`, each step's made flat; no column for ""."""
     if not path:
         return np.zeros((recording.steps, 0), np.float32)
-    return recording.features[path].reshape(recording.steps, -1).astype(np.float32)
+    values = recording.features[path]
+    return values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float32)
 
 
 def texts(recording: Recording, path: str) -> list[str]:

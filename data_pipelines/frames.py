@@ -32,12 +32,14 @@ class Placement(NamedTuple):
         keeps all of it and adds black.
       zoom: share of each side of the frame that is kept, 0 < zoom <= 1.
       left, top: where that part lies: 0 the left or upper edge, 1 the other.
+      turned: whether the lowest row is stored first, as LIBERO's own files have it.
     """
 
     fit: str = "stretch"
     zoom: float = 1.0
     left: float = 0.5
     top: float = 0.5
+    turned: bool = False
 
 
 WHOLE = Placement()
@@ -139,10 +141,11 @@ def size(picture: Picture) -> tuple[int, int]:
 def _decode(picture: Picture, found: tuple[int, int], out: np.ndarray, place: Placement) -> None:
     whole = found == out.shape[:2] and place.zoom == 1
     encoded = isinstance(picture, bytes) and picture.startswith(_JPEG)
-    if whole and encoded and out.flags.c_contiguous:
+    if whole and encoded and not place.turned and out.flags.c_contiguous:
         simplejpeg.decode_jpeg(picture, buffer=out)
         return
     pixels = _pixels(picture) if isinstance(picture, bytes) else picture
+    pixels = pixels[::-1] if place.turned else pixels
     if whole:
         out[:] = pixels
     else:

@@ -33,6 +33,7 @@ class RowView:
                 f"{row.name}: has no {cameras[0]} camera, only {there}; put another first in "
                 "config.data.cameras or leave the data set out"
             )
+        self.registered = row.name
         self._row, self._blank = row, blank_uninformative
         self.paths = tuple(
             dict.fromkeys((*filter(None, self.cameras.values()), *row.arrays, row.text))

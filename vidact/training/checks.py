@@ -2,12 +2,13 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
 import numpy as np
 
+from data_pipelines import opening
 from vidact import tiles
 from vidact.actions import METHODS
 from vidact.encoders.text import reader
@@ -45,14 +46,13 @@ BOUNDS = (
     (1, math.inf, "train.steps train.batch_size train.log_every train.evaluate_every"),
     (1, math.inf, "train.checkpoint_every train.keep"),
     (2, math.inf, "data.frames"),
-    (0, math.inf, "data.held_out data.cache_mb optimizer.warmup optimizer.weight_decay"),
+    (0, math.inf, "data.fps data.held_out data.cache_mb optimizer.warmup optimizer.weight_decay"),
     (0, math.inf, "train.loss_weights.video train.loss_weights.action train.loss_weights.refiner"),
     (0, math.inf, "model.latent_chunk model.refiner_depth model.text_depth model.lora_rank"),
     (0, 1, "model.text_dropout model.mode_share model.policy_share train.ema optimizer.final"),
     (0, 2**32 - 1, "seed"),
 )
 POSITIVE = (
-    "data.fps",
     "model.time_shift",
     "model.lora_alpha",
     "optimizer.learning_rate",
@@ -97,8 +97,14 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
     ):
         if a != b:
             raise UserError(f"config.{left}={a}: differs from {right}={b}; make them equal")
-    if encoder.kind == "linear":
-        _check_linear(data, encoder)
+    for frames, *resolution in data.buckets or ((data.frames, *data.resolution),):
+        if encoder.kind == "linear":
+            _check_linear(data, encoder, frames, resolution)
+    if data.history:
+        raise UserError(
+            f"config.data.history={data.history}: the family {model.family} sees no frame before "
+            "the first; set 0"
+        )
     if (encoder.text == "words") != (model.text_depth > 0):
         raise UserError(
             f"config.model.text_depth={model.text_depth}: with config.encoder.text="
@@ -110,21 +116,24 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
     _check_widths(model)
 
 
-def _check_linear(data: ml_collections.ConfigDict, encoder: ml_collections.ConfigDict) -> None:
-    """What the linear codec asks of the windows."""
-    if (data.frames - 1) % encoder.frames:
+def _check_linear(
+    data: ml_collections.ConfigDict,
+    encoder: ml_collections.ConfigDict,
+    frames: int,
+    resolution: Sequence[int],
+) -> None:
+    """What the linear codec asks of windows of one shape."""
+    if (frames - 1) % encoder.frames:
         raise UserError(
-            f"config.data.frames={data.frames}: must be 1 + a multiple of "
+            f"config.data.frames={frames}: must be 1 + a multiple of "
             f"config.encoder.frames={encoder.frames}"
         )
-    if len(data.resolution) != 2 or any(
-        side < 1 or side % encoder.patch for side in data.resolution
-    ):
+    if len(resolution) != 2 or any(side < 1 or side % encoder.patch for side in resolution):
         raise UserError(
-            f"config.data.resolution={tuple(data.resolution)}: must be two multiples of "
+            f"config.data.resolution={tuple(resolution)}: must be two multiples of "
             f"config.encoder.patch={encoder.patch}"
         )
-    tiles.check((data.image_key, *data.further_image_keys), data.resolution, data.tiles)
+    tiles.check(opening.cameras(data), resolution, data.tiles)
     if encoder.channels > 3 * encoder.patch**2:
         raise UserError(
             f"config.encoder.channels={encoder.channels}: a patch has {3 * encoder.patch**2} "

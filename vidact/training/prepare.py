@@ -103,7 +103,7 @@ def trainer(
         if stored:
             identities = runs.same_encoders(stored.folder, stored.identities, identities)
         measured = dict(zip(source.names, train.statistics, strict=True))
-        runs.write_assets(workdir, fitted, measured, source.fingerprint, identities)
+        runs.write_assets(workdir, fitted, measured, source, identities)
     codec = None if stored else open_codec(config, workdir / runs.CODEC)
     data_sets = source.names
     update = step.make_step(
@@ -152,6 +152,7 @@ def open_data(
         sidecars=sidecars,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        multiple=jax.device_count(),
         source=source,
     )
     size = config.train.batch_size
