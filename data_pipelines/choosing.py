@@ -64,7 +64,7 @@ def _by_keys(source: Source, options: argparse.Namespace) -> Subject:
     found = source.features
     view = Arrays(
         cameras={path: path for path in images or _of_kind(found, "image")},
-        action=action or guess_arrays(found, ("action",), "action"),
+        action=action or guess_arrays(found, ("action", "actions"), "action"),
         state=state or guess_arrays(found, STATES, "state"),
         instruction=text[0] if text else _text(found),
     )

@@ -1,6 +1,7 @@
 """An episode as training sees it, and the views that make it of a recording."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -198,7 +199,8 @@ def columns(recording: Recording, path: str) -> Float[np.ndarray, "n D"]:
     """The numbers at `path`, each step's made flat; no column for ""."""
     if not path:
         return np.zeros((recording.steps, 0), np.float32)
-    return recording.features[path].reshape(recording.steps, -1).astype(np.float32)
+    values = recording.features[path]
+    return values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float32)
 
 
 def texts(recording: Recording, path: str) -> list[str]:

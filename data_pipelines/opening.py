@@ -120,12 +120,12 @@ def _view(config: ml_collections.ConfigDict, spec: str) -> View:
 
 
 def row_name(name: str, spec: str) -> str:
-    """The registry's name of a data set: `name`, or for "" and "auto" that of its folder.
+    """The registry's name of a data set: `name`, or for "auto" that of its folder.
 
     Raises:
       UserError: no folder of its path is in the registry.
     """
-    if name not in ("", "auto"):
+    if name != "auto":
         return name
     parts = [part for part in spec.rpartition(":")[2].split("/") if part]
     known = [part for part in parts if part in registry.ROWS]

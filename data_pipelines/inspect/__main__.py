@@ -16,7 +16,8 @@ bad and each that is skipped (one step or fewer: nothing to train on), ends with
 
   episodes: 25 bad: 1 skipped: 0
 
-and exits with 1 if any is bad. --fast does not decode frames but reads their headers.
+and exits with 1 if any is bad. --fast reads only the headers of frames, and of a video
+only the first frame.
 
 Without --registry, the features are taken as they are: all cameras, and what is called action and
 state.

@@ -49,7 +49,8 @@ def check(subject: Subject, fast: bool) -> Checked:
 
     Args:
       subject: all readable features of its source are read; a row of the registry is applied too.
-      fast: headers of frames only; of a video that one frame opens.
+      fast: no frame is decoded where frames are files, whose headers are read; elsewhere the
+        first is, which shows that they can be found.
     """
     look = functools.partial(examine, subject, fast=fast)
     count = len(subject.source)
@@ -98,4 +99,4 @@ def _check_frames(
                     f"{recording.name}: {path} at step {step}: {error}; mend or remove the episode"
                 ) from error
         if fast and isinstance(picture, np.ndarray):
-            return  # a video: there is no header but the file's, which is read
+            return

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from data_pipelines.oxe import columns
 from data_pipelines.oxe.row import Row
+from data_pipelines.sources.checks import NoSteps
 from data_pipelines.sources.recording import Feature
 from data_pipelines.subject import Arrays, Subject
 from vidact.errors import UserError
@@ -91,10 +92,10 @@ def _absent(subject: Subject, looked_at: Sequence[int]) -> dict[str, str]:
     """Feature -> in how many episodes it cannot be read, and why at first."""
     reasons: dict[str, list[str]] = {}
     for index in looked_at:
-        if _readable(subject, index, subject.readable) is None:
+        if _problem_of(subject, index, subject.readable) is None:
             continue
         for path in subject.readable:
-            reason = _readable(subject, index, [path])
+            reason = _problem_of(subject, index, [path])
             if reason is not None:
                 reasons.setdefault(path, []).append(reason)
     return {
@@ -103,9 +104,11 @@ def _absent(subject: Subject, looked_at: Sequence[int]) -> dict[str, str]:
     }
 
 
-def _readable(subject: Subject, index: int, paths: Sequence[str]) -> str | None:
+def _problem_of(subject: Subject, index: int, paths: Sequence[str]) -> str | None:
     try:
         subject.source.recording(index, paths)
+    except NoSteps:
+        return None
     except UserError as error:
         return str(error)
     return None

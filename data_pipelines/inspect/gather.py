@@ -8,6 +8,7 @@ import numpy as np
 import tqdm
 from jaxtyping import Float, Int
 
+from data_pipelines.sources.checks import NoSteps
 from data_pipelines.statistics import Measured
 from data_pipelines.subject import Subject
 from vidact.actions import Statistics
@@ -67,6 +68,9 @@ def gather(subject: Subject) -> Gathered:
     for index in tqdm.trange(len(subject.source), desc="reading", unit="episode", delay=5):
         try:
             episode = subject.numbers(index)
+        except NoSteps:
+            lengths.append(0)
+            continue
         except UserError as error:
             bad[index] = str(error)
             continue

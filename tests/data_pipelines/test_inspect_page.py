@@ -11,6 +11,7 @@ from PIL import Image
 from data_pipelines.choosing import STANDARD
 from data_pipelines.inspect.__main__ import main
 from tests.data_pipelines import shards, tables
+from tests.data_pipelines.test_inspect_check import bridge
 from tests.pages import CHROMIUM, Page, check_closed, chromium
 
 HOSTILE = '<script>alert("x")</script> & <img src=x onerror=y>'
@@ -145,6 +146,24 @@ def test_a_table_of_actions_without_camera_and_state(tmp_path):
     assert [row[0] for row in found.tables["action"][1:]] == names
     assert "state" not in found.tables
     assert told.count("action/world_vector[1]") == 1 + 3  # its statistics and three episodes
+
+
+def test_episodes_without_steps_are_short_not_bad(tmp_path):
+    folder = shards.write(tmp_path, [shards.episode(i, steps=3 - i) for i in range(4)])
+    told = words(page(folder, tmp_path / "p.html"))
+    for expected in ("cannot be read 0 ", "steps 6 ", "0 to 3, median 1.5", "2 hold no action"):
+        assert expected in told, expected
+    assert told.count("record 3: an episode without steps") == 1  # on its card
+    assert "not readable" not in told
+
+
+def test_a_row_of_the_registry_may_leave_nothing(tmp_path):
+    bridge(tmp_path, [1, 2, 5])  # the row leaves out the first and the last step
+    found = page(tmp_path / "bridge_dataset", tmp_path / "p.html", "--registry", "auto")
+    told = words(found)
+    for expected in ("cannot be read 0 ", "steps 3 ", "2 hold no action", "no step is left of it"):
+        assert expected in told, expected
+    assert len(found.values("img", "src")) == 2
 
 
 def test_nothing_readable_is_a_page_too(tmp_path):

@@ -10,6 +10,7 @@ from data_pipelines.choosing import STANDARD
 from data_pipelines.statistics_command import FIELDS, main
 from tests import tiny
 from tests.data_pipelines import shards, tables
+from tests.data_pipelines.test_inspect_check import bridge
 from vidact import actions
 from vidact.errors import UserError
 
@@ -65,6 +66,12 @@ def test_real_bridge_through_its_row(shared, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("action, 200 steps")  # 25 episodes without first and last step
     assert [line.split()[0] for line in lines[1:8]] == list(STANDARD)
+
+
+def test_a_row_of_the_registry_may_leave_nothing_of_an_episode(tmp_path, capsys):
+    bridge(tmp_path, [1, 2, 5])
+    main([str(tmp_path / "bridge_dataset"), "--registry", "bridge_dataset"])
+    assert capsys.readouterr().out.startswith("action, 3 steps")
 
 
 def test_as_a_command(tmp_path):
