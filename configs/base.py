@@ -16,7 +16,9 @@ def get_config() -> ml_collections.ConfigDict:
             mixture="",  # instead of both: a name of python -m data_pipelines.oxe
             balance=True,  # probability = weight x windows; False: weight alone
             registry="",  # a row of the registry, or "auto" by the folder's name; "": keys below
-            cameras=("primary",),  # with a row: of primary, secondary, wrist
+            cameras=(
+                "primary|secondary|wrist",
+            ),  # with a row: a tile each, the first that is there
             blank_uninformative=False,  # texts that say nothing of the task become empty, as octo's
             split="train",
             image_key="observation/image",

@@ -33,7 +33,8 @@ class DataSet:
         """
         view.check(source)
         self.name, self.view, self.source = source.name, view, source
-        rate = source.fps or view.fps or fps
+        stored = source.fps or view.fps
+        rate = stored / view.every if stored else fps
         if rate is None:
             raise UserError(f"{source.name}: states no rate; set config.data.fps to its own")
         self._rate = float(rate)

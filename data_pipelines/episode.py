@@ -70,7 +70,8 @@ class View(Protocol):
       gripper: column of the action that normalising leaves alone, or None.
       robot: which embodiment, "" where nobody says.
       registered: name of its row in the registry, "" without one.
-      fps: steps a second where the view knows it.
+      fps: stored steps a second where the view knows it.
+      every: one in so many stored steps is kept.
       identity: names the view for hashes.
     """
 
@@ -88,6 +89,8 @@ class View(Protocol):
     def registered(self) -> str: ...
     @property
     def fps(self) -> float | None: ...
+    @property
+    def every(self) -> int: ...
     @property
     def identity(self) -> str: ...
 
@@ -125,6 +128,7 @@ class Keys:
     robot: str = ""
     registered: str = ""
     fps: float | None = None
+    every: int = 1
 
     @property
     def paths(self) -> tuple[str, ...]:
