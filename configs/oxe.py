@@ -3,9 +3,10 @@
     python -m vidact.train --config configs/oxe.py:oxe_magic_soup --config.data.root=DIR \
         --config.data.encoded=LATENTS --config.train.pretrained=WEIGHTS --workdir=RUN
 
-DIR holds the data sets by their names in TensorFlow Datasets (DIR/fractal20220817_data/0.1.0 and so
-on), as downloaded or converted. Mixtures of end-effector actions of 7 columns are listed; joints and
-two arms ask for a wider `model.action_dim`. The paper does not pretrain on these: settings are ours.
+DIR holds the data sets by their names in TensorFlow Datasets (DIR/kuka/0.1.0 and so on),
+as downloaded or converted. Mixtures of end-effector actions of 7 columns are listed; joints
+and two arms ask for a wider `model.action_dim`. The paper does not pretrain on these: the settings
+are ours.
 """
 
 import ml_collections
