@@ -28,6 +28,7 @@ def get_config() -> ml_collections.ConfigDict:
             action_key="action",
             instruction_key="language_instruction",
             deltas=(-1,),  # columns of the action that are displacements; (-1,): nobody says
+            action_order=(),  # columns of the action in the order wanted; () for all as they come
             gripper=-1,  # column of the action that normalising leaves alone; -1: none
             frames=9,
             history=0,  # frames before the first

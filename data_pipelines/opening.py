@@ -29,6 +29,7 @@ OWN = (
     "instruction_key",
     "deltas",
     "gripper",
+    "action_order",
 )
 
 
@@ -48,7 +49,9 @@ def open_source(config: ml_collections.ConfigDict) -> Episodes:
     """
     found = named(config)
     data_sets = [
-        DataSet(open_one(spec, own.split), _view(own, spec), own.fps or None)
+        DataSet(
+            open_one(spec, own.split), _view(own, spec), own.fps or None, tuple(own.action_order)
+        )
         for spec, _, own in found
     ]
     return Episodes(data_sets, int(config.cache_mb * _MEGABYTE), [each.weight for each in found])

@@ -127,20 +127,21 @@ def _for_training(
     """The statistics that normalise: the gripper is left alone, actions may be as published."""
     action = found["action"]
     if config.statistics == "published":
-        action = _published(data_set.view.registered, name)
-    if data_set.view.gripper is not None:
-        action = left_alone(action, data_set.view.gripper)
+        action = _published(data_set, name)
+    if data_set.gripper is not None:
+        action = left_alone(action, data_set.gripper)
     return {**found, "action": action}
 
 
-def _published(row: str, name: str) -> Statistics:
+def _published(data_set: DataSet, name: str) -> Statistics:
+    row = data_set.view.registered
     found = published.find(row) if row else None
     if found is None:
         raise UserError(
             f"config.data.statistics='published': nobody published any of {name}; set it to "
             "'measured'"
         )
-    return found["action"]
+    return found["action"].take(data_set.order) if data_set.order else found["action"]
 
 
 def _parts(

@@ -133,6 +133,23 @@ def test_published_statistics(shared):
         pipeline.make_dataset(config, seed=0, batch_size=2)
 
 
+def test_columns_in_another_order(shared):
+    bridge = str(shared / "data" / "bridge_dataset")
+    config = shards.config(bridge, registry="auto", fps=5.0, held_out=0.0)
+    plain = pipeline.make_dataset(config, seed=0, batch_size=4)
+    config.action_order = (6, 0, 1, 2)  # the gripper first, no rotation
+    found = pipeline.make_dataset(config, seed=0, batch_size=4)
+    assert found.widths["action"] == 4
+    wanted = plain.batch_at(0).actions[..., [6, 0, 1, 2]]
+    np.testing.assert_array_equal(found.batch_at(0).actions, wanted)
+    config.statistics = "published"
+    taken = pipeline.make_dataset(config, seed=0, batch_size=4).statistics[0]["action"]
+    assert taken.q99[1] == published.find("bridge_orig")["action"].q99[0]
+    config.action_order = (7,)
+    with pytest.raises(UserError, match=r"action_order=\(7,\): .* has 7 columns, 0 to 6"):
+        pipeline.make_dataset(config, seed=0, batch_size=4)
+
+
 def test_real_bridge_at_another_rate(shared):
     config = shards.config(
         str(shared / "data" / "bridge_dataset"), registry="auto", fps=2.5, held_out=0.0
