@@ -27,6 +27,11 @@ class Change(NamedTuple):
     saturation: float = 1.0
 
 
+def is_none(settings: ml_collections.ConfigDict) -> bool:
+    """Whether config.data.augment changes nothing, whatever is drawn."""
+    return settings.to_dict() == {"zoom": 1.0, "brightness": 0, "contrast": 0, "saturation": 0}
+
+
 def draw(
     settings: ml_collections.ConfigDict, plain: Placement, place: tuple[int, int, int]
 ) -> Change:

@@ -6,7 +6,7 @@ replacing the old by the new would gain no hit and cost a copy each time.
 
 import hashlib
 import threading
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ class Kept:
     def __init__(self, max_bytes: int):
         """Args: max_bytes: bound of what is kept; 0 keeps nothing."""
         self.nbytes = 0
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._values: dict[Hashable, Any] = {}
         self._lock = threading.Lock()
 
@@ -33,7 +33,7 @@ class Kept:
 
     def has_room(self, nbytes: int) -> bool:
         """Whether a value of this size would be kept."""
-        return self.nbytes + nbytes <= self._max_bytes
+        return self.nbytes + nbytes <= self.max_bytes
 
     def offer(self, key: Hashable, value: Any) -> None:
         """Keeps `value` (it knows its nbytes) if there is room."""
@@ -134,6 +134,9 @@ class Episodes:
         Raises:
           UserError: they cannot be; see `frames.read`.
         """
+        if not self._frames.max_bytes:
+            self._decode(index, camera, start, range(len(out)), out, placement)
+            return
         keys = [(index, camera, start + i, out.shape[1:], placement) for i in range(len(out))]
         missing = []
         for i, key in enumerate(keys):
@@ -144,13 +147,13 @@ class Episodes:
                 out[i] = pixels
         if not missing:
             return
-        episode, shapes = self.episode(index), self._shapes(index)
-        frames.read(episode, camera, start, missing, out, shapes[camera], placement)
+        self._decode(index, camera, start, missing, out, placement)
         for i in missing:
             if not self._frames.has_room(out[i].nbytes):
                 return
             self._frames.offer(keys[i], out[i].copy())
 
-    def _shapes(self, index: int) -> Mapping[str, tuple[int | None, ...]]:
+    def _decode(self, index: int, camera: str, start: int, wanted, out, placement) -> None:
         number = int(np.searchsorted(self._ends, index, side="right"))
-        return self.data_sets[number].image_shapes
+        stored = self.data_sets[number].image_shapes[camera]
+        frames.read(self.episode(index), camera, start, wanted, out, stored, placement)

@@ -128,7 +128,7 @@ def _decode_in_place(
     """Tries the fast way, for JPEG files of the size of `out`: their header is read once only."""
     if placement.turned or placement.zoom != 1 or stored != out.shape[:2]:
         return False
-    if not isinstance(picture, bytes) or not is_jpeg(picture) or not out.flags.c_contiguous:
+    if not is_jpeg(picture) or not out.flags.c_contiguous:
         return False
     try:
         return simplejpeg.decode_jpeg(picture, buffer=out).shape == out.shape
@@ -154,18 +154,17 @@ def size(picture: Picture) -> tuple[int, int]:
     return height, width
 
 
-def is_jpeg(encoded: bytes) -> bool:
-    """Whether a file begins as JPEG files do."""
-    return encoded.startswith(_JPEG)
+def is_jpeg(picture: Picture) -> bool:
+    """Whether a picture is a file that begins as JPEG files do."""
+    return not isinstance(picture, np.ndarray) and picture[: len(_JPEG)] == _JPEG
 
 
 def _decode(picture: Picture, found: tuple[int, int], out: np.ndarray, place: Placement) -> None:
     whole = found == out.shape[:2] and place.zoom == 1
-    encoded = isinstance(picture, bytes) and is_jpeg(picture)
-    if whole and encoded and not place.turned and out.flags.c_contiguous:
+    if whole and is_jpeg(picture) and not place.turned and out.flags.c_contiguous:
         simplejpeg.decode_jpeg(picture, buffer=out)
         return
-    pixels = _pixels(picture) if isinstance(picture, bytes) else picture
+    pixels = picture if isinstance(picture, np.ndarray) else _pixels(picture)
     pixels = pixels[::-1] if place.turned else pixels
     if whole:
         out[:] = pixels
@@ -173,7 +172,7 @@ def _decode(picture: Picture, found: tuple[int, int], out: np.ndarray, place: Pl
         _place(pixels, out, place)
 
 
-def _pixels(encoded: bytes) -> np.ndarray:
+def _pixels(encoded: bytes | memoryview) -> np.ndarray:
     if is_jpeg(encoded):
         return simplejpeg.decode_jpeg(encoded)
     with _open_png(encoded) as image:
@@ -181,7 +180,7 @@ def _pixels(encoded: bytes) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _open_png(encoded: bytes) -> Iterator[Image.Image]:
+def _open_png(encoded: bytes | memoryview) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(encoded), formats=("PNG",)) as image:
             yield image

@@ -12,7 +12,7 @@ from data_pipelines import rlds_writer
 
 STATE_SIZE, ACTION_SIZE = 7, 7
 QUALITY = 95
-# Blurred noise of this strength over a smooth picture: 24 KB a frame of 256 x 256, as fractal has.
+# Blurred noise over a smooth picture: 24 KB a frame of 256 x 256, as OXE's fractal.
 _GRAIN, _BLUR = 11.0, 1.6
 _PAN = 3  # pixels a step
 

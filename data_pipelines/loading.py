@@ -92,6 +92,15 @@ class WindowDataset:
         """Names of the robots, by embodiment_id."""
         return tuple(dict.fromkeys(data_set.view.robot for data_set in self.source.data_sets))
 
+    # Read for every window, for which a ConfigDict is slow.
+    @functools.cached_property
+    def _history(self) -> int:
+        return self.config.history
+
+    @functools.cached_property
+    def _tiles(self) -> tuple[int, int]:
+        return tuple(self.config.tiles)
+
     def indices_at(self, step: int) -> Int[np.ndarray, " b"]:
         """This process's windows of batch `step`."""
         return self.order[step].indices
@@ -100,15 +109,16 @@ class WindowDataset:
         """This process's block of batch `step`, loaded now."""
         return self._drawn(self.order[step])
 
-    def from_step(self, step: int = 0) -> Iterator[Batch]:
-        """Endless batches step, step + 1, ..., loaded ahead by config.threads threads.
+    def from_step(self, step: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        """Batches step, step + 1, ..., loaded ahead by config.threads threads.
 
-        Nothing before `step` is read. At most config.threads batches are ready or being loaded.
+        They are endless unless `stop` names the first that is not wanted any more. Nothing before
+        `step` is read. At most config.threads batches are ready or being loaded.
         """
         options = grain.ReadOptions(
             num_threads=self.config.threads, prefetch_buffer_size=self.config.threads
         )
-        return iter(self.order[step:].map(self._drawn).to_iter_dataset(options))
+        return iter(self.order[step:stop].map(self._drawn).to_iter_dataset(options))
 
     def load(self, indices: Int[np.ndarray, " b"], bucket: int = 0) -> Batch:
         """The given windows, in the given order, as one batch that is not augmented.
@@ -125,7 +135,7 @@ class WindowDataset:
 
     def _drawn(self, drawn: Drawn) -> Batch:
         changes = [augment.Change(self.placement)] * len(drawn.indices)
-        if self.augmented:
+        if self.augmented and not augment.is_none(self.config.augment):
             rows = range(*drawn.block.indices(len(drawn.whole)))
             places = [(self.seed, drawn.step, row) for row in rows]
             changes = [augment.draw(self.config.augment, self.placement, p) for p in places]
@@ -178,10 +188,10 @@ class WindowDataset:
     def _window(self, arrays, row: int, index: int, bucket: Bucket, change) -> str:
         window = self.windows.at(np.array([index]))
         number, start = int(window.episodes[0]), int(window.starts[0])
-        episode, first = self.source.episode(number), start - self.config.history
-        frames = self.config.history + bucket.frames
+        episode, first = self.source.episode(number), start - self._history
+        frames = self._history + bucket.frames
         if arrays["video"] is not None:
-            boxes = tiles.boxes(bucket.resolution, self.config.tiles)
+            boxes = tiles.boxes(bucket.resolution, self._tiles)
             video = arrays["video"][row]
             windows_lib.fill_video(self.source, number, first, video, boxes, change.placement)
             augment.apply_colours(video, change)

@@ -8,6 +8,7 @@ import ml_collections
 import numpy as np
 from jaxtyping import Int
 
+from data_pipelines import buffers as buffers_lib
 from data_pipelines import opening
 from data_pipelines import windows as windows_lib
 from data_pipelines.bad_records import BadRecords
@@ -15,7 +16,7 @@ from data_pipelines.buckets import assign, make_buckets
 from data_pipelines.data_set import DataSet
 from data_pipelines.episodes import Episodes
 from data_pipelines.frames import FITS
-from data_pipelines.loading import ReadText, WindowDataset
+from data_pipelines.loading import Bucket, ReadText, WindowDataset
 from data_pipelines.order import Part, order
 from data_pipelines.oxe import published
 from data_pipelines.sidecars import Sidecar
@@ -68,24 +69,11 @@ def make_dataset(
     source = source or opening.open_source(config)
     bad = BadRecords(config.on_bad_record)
     buckets = make_buckets(config, batch_size, max(multiple, process_count))
-    numbers, lengths, places, measured = [], [], [], []
-    for number, data_set in enumerate(source.data_sets):
-        train, held = windows_lib.split_episodes(len(data_set), config.held_out)
-        found = survey(data_set, train, bad)
-        mine = train if split == "train" else held
-        numbers.append(mine + source.begins[number])
-        lengths.append(found.lengths[mine])
-        shape = next(iter(data_set.image_shapes.values()))
-        places.append(number + len(source.data_sets) * assign(buckets, shape, lengths[-1]))
-        measured.append(_for_training(config, source.names[number], data_set, found.statistics))
-    chosen, steps, place = (np.concatenate(part) for part in (numbers, lengths, places))
-    sorted_by = np.argsort(place, kind="stable")
-    every = AllWindows(chosen[sorted_by], steps[sorted_by])
-    edges = np.searchsorted(place[sorted_by], np.arange(len(buckets) * len(source.data_sets) + 1))
-    bounds = np.array([every.before(int(edge)) for edge in edges])
+    every, bounds, measured = _all_windows(config, source, split, bad, buckets)
+    buffers_lib.trim()
     if not len(every):
         raise UserError(
-            f"{source.name}: {len(chosen)} {split} episodes give no window of two or more "
+            f"{source.name}: its {split} episodes give no window of two or more "
             "steps; set config.data.held_out or give more episodes"
         )
     windows, rows = _with_rows(every, sidecars, source.name, split)
@@ -114,6 +102,32 @@ def make_dataset(
         sidecars=list(zip(sidecars, rows, strict=True)),
         augmented=split == "train",
     )
+
+
+def _all_windows(
+    config: ml_collections.ConfigDict,
+    source: Episodes,
+    split: str,
+    bad: BadRecords,
+    buckets: Sequence[Bucket],
+) -> tuple[AllWindows, Int[np.ndarray, " parts"], list[SetStatistics]]:
+    """The windows by bucket and data set, the bounds of these parts, and the sets' statistics."""
+    numbers, lengths, places, measured = [], [], [], []
+    for number, data_set in enumerate(source.data_sets):
+        train, held = windows_lib.split_episodes(len(data_set), config.held_out)
+        found = survey(data_set, train, bad)
+        mine = train if split == "train" else held
+        numbers.append(mine + source.begins[number])
+        lengths.append(found.lengths[mine])
+        shape = next(iter(data_set.image_shapes.values()))
+        places.append(number + len(source.data_sets) * assign(buckets, shape, lengths[-1]))
+        measured.append(_for_training(config, source.names[number], data_set, found.statistics))
+    chosen, steps, place = (np.concatenate(part) for part in (numbers, lengths, places))
+    sorted_by = np.argsort(place, kind="stable")
+    every = AllWindows(chosen[sorted_by], steps[sorted_by])
+    edges = np.searchsorted(place[sorted_by], np.arange(len(buckets) * len(source.data_sets) + 1))
+    bounds = np.array([every.before(int(edge)) for edge in edges])
+    return every, bounds, measured
 
 
 def words(config: ml_collections.ConfigDict) -> ReadText:

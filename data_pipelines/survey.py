@@ -47,14 +47,18 @@ def survey(data_set: DataSet, train: Int[np.ndarray, " n"], bad: BadRecords) -> 
     Raises:
       UserError: such an episode, or no training episode that can be read.
     """
-    file = folder() / f"{_key(data_set, train, bad.policy)}.json"
-    found = _read(file)
+    found = _read(_file(data_set, train, bad))
     if found is None:
         found = _pass(data_set, train, bad)
-        _write(file, found)
+        keep(data_set, train, bad, found)
     for reason in found.bad:
         bad.note(UserError(reason))
     return found
+
+
+def keep(data_set: DataSet, train: Int[np.ndarray, " n"], bad: BadRecords, found: Survey) -> None:
+    """Keeps what a pass has found for the next time; arguments as for `survey`."""
+    _write(_file(data_set, train, bad), found)
 
 
 def folder() -> pathlib.Path:
@@ -63,14 +67,14 @@ def folder() -> pathlib.Path:
     return pathlib.Path(base) / "vidact" / "surveys"
 
 
-def _key(data_set: DataSet, train: Int[np.ndarray, " n"], policy: str) -> str:
-    """Hash of what decides the outcome; a file's content by its size and time of change."""
-    digest = hashlib.sha256(f"{_VERSION} {data_set.fingerprint} {policy}".encode())
+def _file(data_set: DataSet, train: Int[np.ndarray, " n"], bad: BadRecords) -> pathlib.Path:
+    """Named by a hash of what decides the outcome; files' content by size and time of change."""
+    digest = hashlib.sha256(f"{_VERSION} {data_set.fingerprint} {bad.policy}".encode())
     for path in data_set.source.files:
         stat = path.stat()
         digest.update(f"{path.name} {stat.length} {stat.mtime}".encode())
     digest.update(train.tobytes())
-    return digest.hexdigest()
+    return folder() / f"{digest.hexdigest()}.json"
 
 
 def _pass(data_set: DataSet, train: Int[np.ndarray, " n"], bad: BadRecords) -> Survey:

@@ -50,6 +50,6 @@ def _file(
         raise ValueError(f"cannot be decoded ({error})") from error
     pixels = np.empty((*(resize or found), 3), np.uint8)
     frames.decode(picture, pixels, stated)
-    if isinstance(picture, bytes) and frames.is_jpeg(picture) and found == pixels.shape[:2]:
-        return picture
+    if frames.is_jpeg(picture) and found == pixels.shape[:2]:
+        return bytes(picture)
     return simplejpeg.encode_jpeg(pixels, quality=QUALITY, colorsubsampling="420")

@@ -16,10 +16,9 @@ from etils import epath
 from data_pipelines.conversion import files, pictures
 from data_pipelines.conversion.plan import Plan
 from data_pipelines.sources import converted_shard as shard_lib
-from data_pipelines.sources import digests
+from data_pipelines.sources import digests, texts
 from data_pipelines.sources.recording import Recording, Source
 from data_pipelines.sources.segments import pack
-from data_pipelines.sources.texts import TextTable
 from vidact import store
 from vidact.errors import UserError
 
@@ -95,7 +94,7 @@ class _Columns:
 
     def __init__(self, plan: Plan):
         self._paths = {kind: plan.paths(kind) for kind in ("array", "text")}
-        self._table = TextTable()
+        self._table = texts.TextTable()
         self._columns: dict[str, list[Any]] = {}
         self._rows: dict[str, list[np.ndarray]] = {}
 
@@ -113,8 +112,10 @@ class _Columns:
     def add(self, index: int, recording: Recording, digest: bytes) -> None:
         """Takes an episode."""
         for path, values in recording.features.items():
-            self._column(shard_lib.CRCS + path).append(digests.crc(values))
-            rows = self._table.numbers(values.tolist()) if values.dtype == object else values
+            is_text = values.dtype == object
+            rows = self._table.numbers(values.tolist()) if is_text else values
+            table = self._table.named(rows) if is_text else {}
+            self._column(shard_lib.CRCS + path).append(texts.check(rows, table))
             self._rows.setdefault(shard_lib.VALUES + path, []).append(rows)
         told = json.dumps(recording.metadata, default=_plain)
         self._column(shard_lib.METADATA).append(self._table.numbers([told])[0])

@@ -36,7 +36,7 @@ DESCRIPTION, PLAN, INDEX, REPORT = (
     "report.json",
 )
 VERSION = 1
-MAX_OPEN = 256
+MAX_OPEN = 64
 _MAX_FRAMES_PER_RECORD = 2**10
 
 
@@ -77,7 +77,7 @@ class SegmentFrames:
     def __len__(self) -> int:
         return self._length
 
-    def read(self, steps: Sequence[int]) -> Sequence[bytes]:
+    def read(self, steps: Sequence[int]) -> Sequence[memoryview]:
         """See `Frames.read`."""
         shard, position = self._source.find(self._index)
         return shard.frames(position, self._camera, steps)
@@ -114,13 +114,14 @@ class Converted:
         shard, position = self.find(index)
         steps = int(self._lengths[index])
         images = [path for path in paths if self.features[path].kind == "image"]
+        features, facts = shard.read(position, [path for path in paths if path not in images])
         return Recording(
             index=index,
             name=shard.name(position),
-            features={path: shard.rows(position, path) for path in paths if path not in images},
+            features=features,
             cameras={path: SegmentFrames(self, index, path, steps) for path in images},
             steps=steps,
-            metadata=shard.metadata(position),
+            metadata=facts,
         )
 
     def find(self, index: int) -> tuple[ConvertedShard, int]:

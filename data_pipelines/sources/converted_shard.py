@@ -4,18 +4,17 @@ steps-00003-of-00012.safetensors      all features of all its steps, one episode
 frames-00003-of-00012.array_record    per episode and camera one record per k frames
 """
 
-import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from array_record.python import array_record_module
 from jaxtyping import Int, Shaped
 
-from data_pipelines.sources import digests, texts
+from data_pipelines.sources import texts
 from data_pipelines.sources.recording import Feature
 from data_pipelines.sources.segments import unpack
 from vidact import store
@@ -64,7 +63,7 @@ class Layout:
 
 
 class ConvertedShard:
-    """Reads one shard; both files are opened on first use. Thread-safe."""
+    """Reads one shard; its frames stay open from their first use on. Thread-safe."""
 
     def __init__(self, layout: Layout, number: int, lengths: Int[np.ndarray, " e"]):
         """Args: number: which shard. lengths: steps of its episodes."""
@@ -84,28 +83,24 @@ class ConvertedShard:
         """Of an episode, for messages."""
         return f"{self._steps_path}: episode {position}"
 
-    def rows(self, position: int, path: str) -> Shaped[np.ndarray, "n ..."]:
-        """A feature of an episode; see `Recording.features`.
+    def read(
+        self, position: int, paths: Collection[str]
+    ) -> tuple[dict[str, Shaped[np.ndarray, "n ..."]], dict[str, object]]:
+        """Features of an episode (see `Recording.features`), and its own facts as JSON has them.
 
         Raises:
           UserError: the file is missing or damaged.
         """
-        begin, end = self._begins[position : position + 2].tolist()
-        values = self._part(f"{VALUES}{path}", begin, end)
-        if self._layout.features[path].kind == "text":
-            found = texts.read(self._steps, values)
-            values = np.array([found[number] for number in values.tolist()], object)
-        if digests.crc(values) != self._part(f"{CRCS}{path}", position, position + 1)[0]:
-            raise UserError(f"{self.name(position)}: {path} is corrupt; {REMEDY}")
-        return values
+        # A file that stays open stays mapped, and what was ever read of it counts as memory.
+        with store.reader(self._steps_path) as reader:
+            if LENGTHS not in reader.shapes or not self._is_mine(reader.get(LENGTHS)):
+                raise UserError(f"{self._steps_path}: belongs to another data set; {REMEDY}")
+            features = {path: self._rows(reader, position, path) for path in paths}
+            number = reader.part(METADATA, slice(position, position + 1))
+            (told,) = texts.read(reader, number).values()
+        return features, json.loads(told)
 
-    def metadata(self, position: int) -> Mapping[str, object]:
-        """An episode's own facts, as JSON has them."""
-        number = self._part(METADATA, position, position + 1)
-        (told,) = texts.read(self._steps, number).values()
-        return json.loads(told)
-
-    def frames(self, position: int, camera: str, steps: Sequence[int]) -> list[bytes]:
+    def frames(self, position: int, camera: str, steps: Sequence[int]) -> list[memoryview]:
         """Files of an episode's frames at ascending steps.
 
         Raises:
@@ -122,18 +117,23 @@ class ConvertedShard:
             files[segment] = unpack(record, min(k, length - segment * k), where)
         return [files[step // k][step % k] for step in steps]
 
-    @functools.cached_property
-    def _steps(self) -> store.Reader:
-        # The file is mapped, not kept open: it goes when the last user does.
-        reader = store.Reader(self._steps_path, contextlib.ExitStack())
-        if not np.array_equal(reader.get(LENGTHS), self._lengths):
-            raise UserError(f"{self._steps_path}: belongs to another data set; {REMEDY}")
-        return reader
+    def _is_mine(self, lengths: np.ndarray) -> bool:
+        return np.array_equal(lengths, self._lengths)
 
-    def _part(self, name: str, begin: int, end: int) -> np.ndarray:
-        if name not in self._steps.shapes:
-            raise UserError(f"{self._steps_path}: has no {name}; {REMEDY}")
-        return self._steps.part(name, slice(begin, end))
+    def _rows(self, reader: store.Reader, position: int, path: str) -> np.ndarray:
+        begin, end = self._begins[position : position + 2].tolist()
+        for name in (VALUES + path, CRCS + path):
+            if name not in reader.shapes:
+                raise UserError(f"{self._steps_path}: has no {name}; {REMEDY}")
+        values = reader.part(VALUES + path, slice(begin, end))
+        is_text = self._layout.features[path].kind == "text"
+        table = texts.read(reader, values) if is_text else {}
+        stated = reader.part(CRCS + path, slice(position, position + 1))
+        if texts.check(values, table) != stated[0]:
+            raise UserError(f"{self.name(position)}: {path} is corrupt; {REMEDY}")
+        if not is_text:
+            return values
+        return np.array([table[number] for number in values.tolist()], object)
 
     @functools.cached_property
     def _frames(self):

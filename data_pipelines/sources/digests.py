@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-import google_crc32c
 import numpy as np
 from jaxtyping import Shaped
 
@@ -13,7 +12,8 @@ SIZE = 32
 
 
 def of_episode(
-    features: Mapping[str, Shaped[np.ndarray, "n ..."]], cameras: Mapping[str, Sequence[bytes]]
+    features: Mapping[str, Shaped[np.ndarray, "n ..."]],
+    cameras: Mapping[str, Sequence[bytes | memoryview]],
 ) -> bytes:
     """SHA-256 of an episode: names, dtypes, shapes and bytes of everything in it.
 
@@ -37,11 +37,6 @@ def of_episode(
 def of_data_set(episodes: Iterable[bytes]) -> str:
     """SHA-256, in hexadecimal, of the episodes' digests in their order."""
     return hashlib.sha256(b"".join(episodes)).hexdigest()
-
-
-def crc(values: Shaped[np.ndarray, "n ..."]) -> int:
-    """crc32c of one feature of an episode, to notice damage on reading."""
-    return google_crc32c.value(_bytes(values))
 
 
 def _bytes(values: np.ndarray) -> bytes:

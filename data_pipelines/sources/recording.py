@@ -9,7 +9,7 @@ from etils import epath
 from jaxtyping import Int, Shaped, UInt8
 
 Kind = Literal["image", "array", "text", "other"]
-Picture = bytes | UInt8[np.ndarray, "_ _ 3"]
+Picture = bytes | memoryview | UInt8[np.ndarray, "_ _ 3"]
 
 
 class Feature(NamedTuple):

@@ -24,8 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from configs import base
 from data_pipelines import generated, pipeline
-from data_pipelines.conversion import finish, plan, shard
-from data_pipelines.sources.opening import open_source
+from data_pipelines.conversion import local, plan
 
 LAYOUTS = {"frame": 1, "segment of 8": 8, "segment of 16": 16, "episode": 1024}
 FRAMES = 35
@@ -60,10 +59,7 @@ def dataset(root: pathlib.Path, frames_per_record: int) -> pipeline.WindowDatase
     todo = plan.make_plan(str(root), "train")
     todo = dataclasses.replace(todo, frames_per_record=frames_per_record)
     out = epath.Path(root.parent / f"converted-{frames_per_record}")
-    plan.keep_plan(todo, out)
-    for number in range(todo.shards):
-        shard.write_shard(todo, open_source(str(root)), out, number)
-    finish.finish(todo, out)
+    local.convert(todo, out)
     config = base.get_config().data
     config.update(root=str(out), frames=FRAMES, resolution=(256, 256), cache_mb=0, held_out=0.0)
     return pipeline.make_dataset(config, seed=0, batch_size=8)

@@ -1,8 +1,11 @@
 """Memory is used again when, and only when, nobody refers to it."""
 
+import pathlib
+import resource
+
 import numpy as np
 
-from data_pipelines.buffers import Buffers
+from data_pipelines.buffers import Buffers, trim
 
 
 def address(array):
@@ -40,7 +43,7 @@ def test_what_is_idle_is_bounded():
     buffers = Buffers()
     del_me = [buffers.take((10,)) for _ in range(20)]
     del_me.clear()
-    assert len(buffers._idle) == 4
+    assert len(buffers._idle) == 8
 
 
 def test_an_array_that_jax_took_over_stays():
@@ -53,3 +56,17 @@ def test_an_array_that_jax_took_over_stays():
     del mine
     buffers.take((4, 1024))[:] = 0
     assert (np.asarray(theirs) == 5).all()
+
+
+def test_freed_memory_is_handed_back():
+    def resident():
+        status = pathlib.Path("/proc/self/statm").read_text()
+        return int(status.split()[1]) * resource.getpagesize()
+
+    # Small pieces, of which the last holds all others in the heap.
+    pieces = [bytes(100_000) for _ in range(1000)]
+    last = bytes(100_000)
+    del pieces
+    before = resident()
+    trim()
+    assert len(last) and resident() < before - 50_000_000

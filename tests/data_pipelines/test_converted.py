@@ -13,8 +13,8 @@ from etils import epath
 from PIL import Image
 
 from data_pipelines import frames, pipeline, rlds_writer
-from data_pipelines.conversion import files, plan, shard
-from data_pipelines.conversion.finish import finish, verify_shard
+from data_pipelines.conversion import files, local, plan
+from data_pipelines.conversion.finish import verify_shard
 from data_pipelines.sources import converted, segments
 from data_pipelines.sources.opening import open_source
 from data_pipelines.sources.rlds import RLDS, open_rlds
@@ -25,15 +25,10 @@ LENGTHS = (3, 8, 9, 17, 1)
 
 
 def convert(root, out, **arguments):
-    """Plans, writes, verifies and finishes, as the command does without Beam; gives the result."""
+    """Converts in this process; gives the result."""
     todo = plan.make_plan(str(root), arguments.pop("split", "train"), **arguments)
-    plan.keep_plan(todo, epath.Path(out))
     files.clean(epath.Path(out))
-    source = open_source(todo.source, todo.split)
-    for number in range(todo.shards):
-        shard.write_shard(todo, source, epath.Path(out), number)
-        assert verify_shard(todo, epath.Path(out), number) == ""
-    return finish(todo, epath.Path(out))
+    return local.convert(todo, epath.Path(out))
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What `python -m data_pipelines.benchmark` measures."""
