@@ -108,7 +108,7 @@ class Module:
 
     def traffic(self) -> float:
         """Bytes that a device moves to and from its memory in one run."""
-        return sum(times * self._moved(part, i) for part, i, times in self._run())
+        return math.fsum(times * self._moved(part, i) for part, i, times in self._run())
 
     def messages(self) -> list[Message]:
         """The collectives of one run."""
@@ -116,7 +116,8 @@ class Module:
         for part, instruction, times in self._run():
             kind = instruction.opcode.removesuffix("-start")
             if kind in _COLLECTIVES:
-                given = sum(sum(part[name].sizes) for name in instruction.operands if name in part)
+                names = (name for name in instruction.operands if name in part)
+                given = math.fsum(size for name in names for size in part[name].sizes)
                 groups = _groups(instruction.text)
                 found.append(Message(kind, _sent(kind, given, len(groups[0])), groups, times))
         return found
@@ -166,15 +167,15 @@ class Module:
     def _moved(self, part: dict[str, Instruction], instruction: Instruction) -> float:
         """Bytes that a kernel reads and writes."""
         kind, operands = instruction.opcode, [part[n] for n in instruction.operands if n in part]
-        given = [sum(operand.held) for operand in operands]
-        written = sum(instruction.held)
+        given = [math.fsum(operand.held) for operand in operands]
+        written = math.fsum(instruction.held)
         if kind in _FREE or kind.endswith("-done") or kind in ("while", "call", "conditional"):
-            return 0
+            return 0.0
         if kind == "custom-call" and not operands:  # a buffer is set apart
-            return 0
+            return 0.0
         if kind.endswith("-start"):  # the results name the operands again, then what is made
             place = len(operands)
-            read = instruction.sizes[place] if any(given) else 0
+            read = instruction.sizes[place] if any(given) else 0.0
             return read + instruction.held[place]
         if kind in ("dynamic-slice", "slice", "gather"):
             return (sum(instruction.sizes) if given[0] else 0) + written
@@ -195,7 +196,7 @@ def _instruction(found: re.Match) -> Instruction:
         name=found[2],
         opcode=found[4],
         sizes=tuple(_size(*shape) for shape in shapes),
-        held=tuple(0 if _ELSEWHERE.search(shape[3]) else _size(*shape) for shape in shapes),
+        held=tuple(0.0 if _ELSEWHERE.search(shape[3]) else _size(*shape) for shape in shapes),
         operands=tuple(re.findall(r"%([\w.\-]+)", arguments)),
         text=text,
         root=bool(found[1]),
@@ -221,7 +222,7 @@ def _size(dtype: str, shape: str, order: str, tiling: str) -> float:
         for axis, multiple in zip(minor, (tile[2], tile[1] or 1)):
             sides[axis] = math.ceil(sides[axis] / int(multiple)) * int(multiple)
     width = BYTES.get(dtype) or int(re.sub(r"\D", "", dtype.split("e")[0]) or 8) / 8
-    return math.prod(sides) * width
+    return float(math.prod(sides) * width)
 
 
 def _read(inside: dict[str, Instruction], number: int, size: float) -> float:
@@ -256,7 +257,7 @@ def _written(inside: dict[str, Instruction], sizes: tuple[float, ...]) -> float:
     """Bytes that a fusion writes: where it updates an array in place, the update."""
     root = next(i for i in inside.values() if i.root)
     if root.opcode == "custom-call":  # a collective is started or awaited
-        return 0
+        return 0.0
     many = root.opcode == "tuple"
     results = [inside[n] for n in root.operands] if many else [root] * len(sizes)
     total = 0.0
