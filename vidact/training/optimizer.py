@@ -82,8 +82,8 @@ def make_optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.Gradi
 
     adamw: two moments of each parameter. adafactor (1804.04235): sums over rows and columns instead
     of the second, and no first. muon (kellerjordan.github.io/posts/muon): orthogonal updates of the
-    matrices of `TRUNK`, as large as AdamW's, so that the rate is the same (2502.16982), and AdamW
-    for the rest.
+    matrices of `TRUNK`, as large as AdamW's, so that the rate is the same (2502.16982); AdamW for
+    the rest. Both have Nesterov's momentum then.
 
     `config.scales` holds (pattern, factor) pairs: a parameter's learning rate is multiplied by the
     factor of the first pattern that its path matches.
