@@ -8,7 +8,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.seed = 0
     config.overfit_one_batch = False
-    config.mesh = ml_collections.ConfigDict(dict(data=-1, fsdp=1))
+    config.mesh = ml_collections.ConfigDict(dict(data=-1, fsdp=1, tensor=1, context=1, rules=()))
     config.data = ml_collections.ConfigDict(
         dict(
             root="",  # KIND:DIR or DIR; of a mixture the folder that holds its data sets
@@ -116,6 +116,7 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.optimizer = ml_collections.ConfigDict(
         dict(
+            kind="adamw",
             learning_rate=1e-3,
             warmup=100,
             schedule="cosine",
@@ -132,6 +133,7 @@ def get_config() -> ml_collections.ConfigDict:
         dict(
             steps=1800,
             batch_size=32,
+            microbatches=1,  # a batch in so many parts, one after the other
             loss_weights=dict(video=1.0, action=1.0, refiner=1.0),
             ema=0.995,
             freeze=(),  # patterns of paths, or names of vidact.training.state.PRESETS

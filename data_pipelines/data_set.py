@@ -58,13 +58,6 @@ class DataSet:
         told = f"{source.fingerprint} {view.identity} {self._rate} {self.fps} {order}"
         self.fingerprint = hashlib.sha256(told.encode()).hexdigest()
 
-    @property
-    def short_name(self) -> str:
-        """`DIR/bridge/1.0.0 split train` -> `bridge`: the last folder that is no version."""
-        parts = pathlib.PurePath(self.name.split(" split ")[0]).parts
-        named = (part for part in reversed(parts) if not re.fullmatch(r"[\d.]+", part))
-        return next(named, self.name)
-
     def __len__(self) -> int:
         return len(self.source)
 
@@ -108,3 +101,9 @@ class DataSet:
 
     def _length(self, steps: int) -> int:
         return resampled_length(self.view.length(steps), self._rate, self.fps)
+
+
+def short_name(name: str) -> str:
+    """`DIR/bridge/1.0.0 split train` -> `bridge`: the last folder that is no version."""
+    parts = pathlib.PurePath(name.split(" split ")[0]).parts
+    return next((p for p in reversed(parts) if not re.fullmatch(r"[\d.]+", p)), name)

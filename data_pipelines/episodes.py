@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from data_pipelines import frames
-from data_pipelines.data_set import DataSet
+from data_pipelines.data_set import DataSet, short_name
 from data_pipelines.episode import Episode
 
 
@@ -81,7 +81,7 @@ class Episodes:
         """Short names of the data sets, each once; a second of one name gets a number."""
         found: dict[str, None] = {}
         for number, data_set in enumerate(self.data_sets):
-            name = data_set.short_name
+            name = short_name(data_set.name)
             found[name if name not in found else f"{name}-{number}"] = None
         return tuple(found)
 

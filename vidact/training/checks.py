@@ -16,8 +16,9 @@ from vidact.encoders.video import codec
 from vidact.errors import UserError
 from vidact.models import registry
 from vidact.models.covar import action_decoder, bridge, text_encoder, visibility
-from vidact.nn import unet1d
+from vidact.nn import layers, unet1d
 from vidact.processes import joint_time
+from vidact.training import optimizer
 
 # Per family, what has a width and heads of its own.
 STREAMS = {
@@ -36,7 +37,8 @@ ABSENT: dict[str, dict[str, Any]] = {
 }
 # (smallest, largest, keys)
 BOUNDS = (
-    (1, math.inf, "mesh.fsdp data.threads encoder.patch encoder.frames encoder.channels"),
+    (1, math.inf, "mesh.tensor mesh.context train.microbatches"),
+    (1, math.inf, "data.threads encoder.patch encoder.frames encoder.channels"),
     (1, math.inf, "encoder.clips model.depth model.patch model.action_dim model.state_dim"),
     (1, math.inf, "model.video_width model.video_heads model.action_width model.action_heads"),
     (1, math.inf, "model.bridge_width model.bridge_heads model.bridge_every"),
@@ -62,7 +64,7 @@ POSITIVE = (
 MULTIPLES = {"model.text_width": text_encoder.HEADS, "model.decoder_channels": unet1d.GROUPS}
 CHOICES = {
     "model.family": tuple(registry.FAMILIES),
-    "model.remat": ("none", "dots", "full"),
+    "model.remat": ("none", *layers.REMAT),
     "model.dtype": ("float32", "bfloat16"),
     "model.bridge_kind": bridge.KINDS,
     "model.visibility": visibility.VISIBILITIES,
@@ -73,6 +75,7 @@ CHOICES = {
     "encoder.kind": codec.KINDS,
     "encoder.text": reader.KINDS,
     "encoder.dtype": ("float32", "bfloat16"),
+    "optimizer.kind": tuple(optimizer.KINDS),
     "train.frozen_dtype": ("float32", "bfloat16"),
 }
 
