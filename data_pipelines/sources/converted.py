@@ -84,7 +84,11 @@ class SegmentFrames:
 
 
 class Converted:
-    """A converted data set: a `Source`."""
+    """A converted data set: a `Source`.
+
+    Attributes:
+      frames_per_record: k.
+    """
 
     def __init__(self, folder: pathlib.Path, told: Mapping[str, Any], index: np.ndarray):
         """See `open_converted`."""
@@ -94,9 +98,10 @@ class Converted:
         self.fingerprint: str = told["checksum"]
         self.lengths: Int[np.ndarray, " E"] | None = index
         counts = [shard["episodes"] for shard in told["shards"]]
+        self.frames_per_record: int = told["frames_per_record"]
         self._begins = np.cumsum([0, *counts])
         self._lengths = index
-        self._layout = Layout(folder, len(counts), self.features, told["frames_per_record"])
+        self._layout = Layout(folder, len(counts), self.features, self.frames_per_record)
 
     @property
     def files(self) -> Sequence[epath.Path]:

@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from etils import epath
@@ -25,8 +26,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from configs import base
 from data_pipelines import generated, pipeline
 from data_pipelines.conversion import local, plan
+from data_pipelines.sources.recording import Frames
 
-LAYOUTS = {"frame": 1, "segment of 8": 8, "segment of 16": 16, "episode": 1024}
+LAYOUTS = {"frame": 1, "4": 4, "8": 8, "16": 16, "episode": 1024}
 FRAMES = 35
 
 
@@ -44,14 +46,18 @@ def main() -> None:
         generated.write(root, args.episodes, (60, 129))
         sets = {name: dataset(root, k) for name, k in LAYOUTS.items()}
         order = np.random.default_rng(0).permutation(len(sets["frame"]))
-        seconds: dict[str, list[float]] = {name: [] for name in sets}
-        for repeat in range(args.repeats + 1):
+        whole: dict[str, list[float]] = {name: [] for name in sets}
+        reads: dict[str, list[float]] = {name: [] for name in sets}
+        for repeat in range(args.repeats + 1):  # the first warms up
             for layout, found in sets.items():
                 indices = order[repeat * args.windows :][: args.windows]
-                seconds[layout].append(cpu(found, indices))
-    for layout, measured in seconds.items():
-        kept = sorted(1e3 * value / args.windows for value in measured[1:])  # the first warms up
-        print(f"{layout}: {statistics.median(kept):.2f} CPU ms a window, {kept[0]:.2f} at least")
+                whole[layout].append(cpu(load, found, indices) / len(indices))
+                reads[layout].append(cpu(read, found, indices) / len(indices))
+        print("frames a record | CPU ms a window | of which reading | bytes read / wanted")
+        for layout, found in sets.items():
+            times = [1e3 * statistics.median(side[layout][1:]) for side in (whole, reads)]
+            share = amplification(found, order[:1000])
+            print(f"{layout} | {times[0]:.2f} | {times[1]:.2f} | {share:.2f}", flush=True)
 
 
 def dataset(root: pathlib.Path, frames_per_record: int) -> pipeline.WindowDataset:
@@ -65,11 +71,41 @@ def dataset(root: pathlib.Path, frames_per_record: int) -> pipeline.WindowDatase
     return pipeline.make_dataset(config, seed=0, batch_size=8)
 
 
-def cpu(found: pipeline.WindowDataset, indices: np.ndarray) -> float:
-    """CPU seconds of loading some windows, eight at a time."""
-    began = time.process_time()
+def load(found: pipeline.WindowDataset, indices: np.ndarray) -> None:
+    """Loads some windows, eight at a time."""
     for at in range(0, len(indices), 8):
         found.load(indices[at : at + 8])
+
+
+def read(found: pipeline.WindowDataset, indices: np.ndarray) -> None:
+    """Reads the files of their frames."""
+    for frames, steps in places(found, indices):
+        frames.read(steps)
+
+
+def places(found: pipeline.WindowDataset, indices: np.ndarray) -> Iterator[tuple[Frames, range]]:
+    """The episode's frames, and which of them, of some windows."""
+    windows = found.windows.at(indices)
+    for number, start in zip(windows.episodes.tolist(), windows.starts.tolist()):
+        (frames,) = found.source.episode(number).cameras.values()
+        yield frames, range(start, min(start + FRAMES, len(frames)))
+
+
+def amplification(found: pipeline.WindowDataset, indices: np.ndarray) -> float:
+    """Frames in the records that are read over frames wanted; they are of one size."""
+    k = found.source.data_sets[0].source.frames_per_record
+    wanted = touched = 0
+    for frames, steps in places(found, indices):
+        wanted += len(steps)
+        end = min((steps[-1] // k + 1) * k, len(frames))
+        touched += end - steps[0] // k * k
+    return touched / wanted
+
+
+def cpu(work: Callable[..., None], found: pipeline.WindowDataset, indices: np.ndarray) -> float:
+    """CPU seconds of all threads."""
+    began = time.process_time()
+    work(found, indices)
     return time.process_time() - began
 
 
