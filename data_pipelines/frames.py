@@ -35,12 +35,14 @@ class Placement(NamedTuple):
         keeps all of it and adds black.
       zoom: share of each side of the frame that is kept, 0 < zoom <= 1.
       left, top: where that part lies: 0 the left or upper edge, 1 the other.
+      turned: whether the lowest row is stored first, as LIBERO's own files have it.
     """
 
     fit: str = "stretch"
     zoom: float = 1.0
     left: float = 0.5
     top: float = 0.5
+    turned: bool = False
 
 
 WHOLE = Placement()
@@ -99,26 +101,37 @@ def decode(
     """
     if _decode_in_place(picture, out, stored, placement):
         return
+    found = check_size(picture, stored)
     try:
-        found = size(picture)
-        fits = all(want in (None, got) for want, got in zip(stored, found, strict=True))
-        if fits:
-            _decode(picture, found, out, placement)
+        _decode(picture, found, out, placement)
     except ValueError as error:
         raise ValueError(f"cannot be decoded ({error})") from error
-    if not fits:
+
+
+def check_size(picture: Picture, stored: tuple[int | None, ...]) -> tuple[int, int]:
+    """Height and width, which must be those stored, None where they vary.
+
+    Raises:
+      ValueError: as `decode`, of what the header tells.
+    """
+    try:
+        found = size(picture)
+    except ValueError as error:
+        raise ValueError(f"cannot be decoded ({error})") from error
+    if any(want not in (None, got) for want, got in zip(stored, found, strict=True)):
         raise ValueError(
             f"is {found[0]}x{found[1]} where the data set states {stored[0]}x{stored[1]}"
         )
+    return found
 
 
 def _decode_in_place(
     picture: Picture, out: np.ndarray, stored: tuple[int | None, ...], placement: Placement
 ) -> bool:
     """Tries the fast way, for JPEG files of the size of `out`: their header is read once only."""
-    if placement.zoom != 1 or stored != out.shape[:2] or not out.flags.c_contiguous:
+    if placement.turned or placement.zoom != 1 or stored != out.shape[:2]:
         return False
-    if not is_jpeg(picture):
+    if not is_jpeg(picture) or not out.flags.c_contiguous:
         return False
     try:
         return simplejpeg.decode_jpeg(picture, buffer=out).shape == out.shape
@@ -151,10 +164,11 @@ def is_jpeg(picture: Picture) -> bool:
 
 def _decode(picture: Picture, found: tuple[int, int], out: np.ndarray, place: Placement) -> None:
     whole = found == out.shape[:2] and place.zoom == 1
-    if whole and is_jpeg(picture) and out.flags.c_contiguous:
+    if whole and is_jpeg(picture) and not place.turned and out.flags.c_contiguous:
         simplejpeg.decode_jpeg(picture, buffer=out)
         return
     pixels = picture if isinstance(picture, np.ndarray) else _pixels(picture, found)
+    pixels = pixels[::-1] if place.turned else pixels
     if whole:
         out[:] = pixels
     else:

@@ -79,6 +79,17 @@ def test_ways_to_fit(pixels):
     np.testing.assert_array_equal(pad[3:21], whole)
 
 
+def test_frames_with_their_lowest_row_first(pixels):
+    for shape in ((24, 32, 3), (12, 16, 3)):
+        upright, turned = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+        frames.decode(pixels, upright)
+        frames.decode(pixels[::-1], turned, placement=frames.Placement(turned=True))
+        np.testing.assert_array_equal(turned, upright)
+    encoded, out = simplejpeg.encode_jpeg(pixels, quality=95), np.zeros((24, 32, 3), np.uint8)
+    frames.decode(encoded, out, placement=frames.Placement(turned=True))
+    np.testing.assert_array_equal(out, simplejpeg.decode_jpeg(encoded)[::-1])
+
+
 def test_a_part_of_the_frame(pixels):
     half = np.zeros((12, 16, 3), np.uint8)
     frames.decode(pixels, half, placement=frames.Placement("stretch", 0.5, left=1.0, top=0.0))
