@@ -80,6 +80,7 @@ def test_messages_count_rounds_and_know_their_groups():
         ("replica_groups=[2,2]<=[4], a", ((0, 1), (2, 3))),
         ("replica_groups=[2,2]<=[2,2]T(1,0), a", ((0, 2), (1, 3))),
         ("replica_groups=mesh['a'=2,'b'=2] {'a'}, b", ((0, 2), (1, 3))),
+        ("replica_groups=mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'a'}, b", ((0, 1), (2, 3))),
         ("source_target_pairs={{0,1},{1,0}}", ((0, 1), (1, 0))),
     ],
 )
@@ -109,3 +110,22 @@ def test_the_longest_need_bounds_the_step(slices, network):
 def test_no_topologies_are_named(wrong):
     with pytest.raises(chips.UserError, match=f"--topology {wrong}: "):
         chips.chip_of(wrong)
+
+
+def test_a_sum_of_which_each_keeps_a_part_sends_half_of_an_all_reduce():
+    text = """
+%all-reduce-scatter.1 (p: f32[8,128]) -> f32[2,128] {
+  %p = f32[8,128]{1,0:T(8,128)} parameter(0)
+  %r = f32[8,128]{1,0:T(8,128)} all-reduce(%p), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%add
+  %z = s32[] constant(0)
+  ROOT %s = f32[2,128]{1,0:T(2,128)} dynamic-slice(%r, %z, %z), dynamic_slice_sizes={2,128}
+}
+
+ENTRY %main (a: f32[8,128], b: f32[8,128]) -> (f32[2,128], f32[2,128]) {
+  %a = f32[8,128]{1,0:T(8,128)} parameter(0)
+  %x = f32[2,128]{1,0:T(2,128)} fusion(%a), kind=kCustom, calls=%all-reduce-scatter.1
+  ROOT %y = f32[2,128]{1,0:T(2,128)} fusion(%a), kind=kCustom, calls=%all-reduce-scatter.1
+}
+"""  # noqa: E501
+    found = hlo.Module(text).messages()
+    assert [(m.kind, m.size) for m in found] == [("reduce-scatter", 8 * 128 * 4 * 3 / 4)] * 2

@@ -144,10 +144,17 @@ class Module:
     def _hidden(
         self, fusion: Instruction, seen: set[str], times: int
     ) -> Iterator[tuple[dict[str, Instruction], Instruction, int]]:
-        """Collectives that run behind other kernels, in whose fusions they are named again."""
-        inside = self.computations[fusion.called("calls") or ""]
+        """Collectives within a fusion.
+
+        Some run behind other kernels, in whose fusions they are named again. A sum of which each
+        device keeps a part is an all-reduce in a fusion of its own; its channel says nothing.
+        """
+        name = fusion.called("calls") or ""
+        inside, part = self.computations[name], name.startswith("all-reduce-scatter")
         for instruction in inside.values():
-            if instruction.opcode in _COLLECTIVES:
+            if part and instruction.opcode == "all-reduce":
+                yield inside, dataclasses.replace(instruction, opcode="reduce-scatter"), times
+            elif instruction.opcode in _COLLECTIVES:
                 channel = _attribute(instruction.text, "channel_id")
                 if channel not in seen:
                     seen.add(channel)
@@ -282,21 +289,25 @@ def _groups(text: str) -> tuple[tuple[int, ...], ...]:
         return tuple(
             tuple(map(int, group.split(","))) for group in re.findall(r"\{([\d,]+)\}", listed[1])
         )
-    if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}", text):
-        axes = dict(re.findall(r"'(\w+)'=(\d+)", mesh[1]))
-        ours = [list(axes).index(name) for name in re.findall(r"'(\w+)'", mesh[2])]
+    iota = r"\[([\d,]+)\](?:T\(([\d,]+)\))?"
+    mesh = rf"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\({iota}\))? ?\{{([^}}]*)\}}"
+    if found := re.search(mesh, text):
+        axes = dict(re.findall(r"'(\w+)'=(\d+)", found[1]))
         sides = [int(side) for side in axes.values()]
-        numbers = np.moveaxis(
-            np.arange(math.prod(sides)).reshape(sides), ours, range(-len(ours), 0)
-        )
+        ours = [list(axes).index(name) for name in re.findall(r"'(\w+)'", found[4])]
+        numbers = _numbers(found[2] or str(math.prod(sides)), found[3]).reshape(sides)
+        numbers = np.moveaxis(numbers, ours, range(-len(ours), 0))
         return _rows(numbers, math.prod(sides[axis] for axis in ours))
-    if iota := re.search(r"replica_groups=\[(\d+),(\d+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text):
-        sides = [int(side) for side in iota[3].split(",")]
-        numbers = np.arange(math.prod(sides)).reshape(sides)
-        if iota[4]:
-            numbers = numbers.transpose([int(axis) for axis in iota[4].split(",")])
-        return _rows(numbers, int(iota[2]))
+    if found := re.search(rf"replica_groups=\[\d+,(\d+)\]<={iota}", text):
+        return _rows(_numbers(found[2], found[3]), int(found[1]))
     raise ValueError(f"{text[:200]}: who talks to whom is not known")
+
+
+def _numbers(sides: str, order: str | None) -> np.ndarray:
+    """0, 1, 2, ... in an array of `sides`, its axes then in `order`."""
+    shape = [int(side) for side in sides.split(",")]
+    numbers = np.arange(math.prod(shape)).reshape(shape)
+    return numbers.transpose([int(axis) for axis in order.split(",")]) if order else numbers
 
 
 def _rows(numbers: np.ndarray, size: int) -> tuple[tuple[int, ...], ...]:
