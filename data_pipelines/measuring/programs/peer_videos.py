@@ -3,7 +3,7 @@
   python peer_videos.py JPEGS OUT
 
 JPEGS is a folder of npz files, one an episode: `bytes`, its JPEG files one after the other, and
-`edges`, where they begin. All is h264 with a key frame in two, of the quality that the library has by
+`edges`, where they begin. All is h264 with a key frame in two, as good as the library makes it by
 default; beside the data set, OUT.h264 gets one mp4 file an episode.
 """
 
