@@ -8,15 +8,17 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.seed = 0
     config.overfit_one_batch = False
-    config.mesh = ml_collections.ConfigDict(dict(data=-1, fsdp=1))
+    config.mesh = ml_collections.ConfigDict(dict(data=-1, fsdp=1, tensor=1, context=1, rules=()))
     config.data = ml_collections.ConfigDict(
         dict(
             root="",  # KIND:DIR or DIR; of a mixture the folder that holds its data sets
-            sources=(),  # instead of root: (KIND:DIR, weight), ...
+            sources=(),  # instead of root: (KIND:DIR, weight) or with a dictionary of its own keys
             mixture="",  # instead of both: a name of python -m data_pipelines.oxe
             balance=True,  # probability = weight x windows; False: weight alone
             registry="",  # a row of the registry, or "auto" by the folder's name; "": keys below
-            cameras=("primary",),  # with a row: of primary, secondary, wrist
+            cameras=(
+                "primary|secondary|wrist",
+            ),  # with a row: a tile each, the first that is there
             blank_uninformative=False,  # texts that say nothing of the task become empty, as octo's
             split="train",
             image_key="observation/image",
@@ -25,16 +27,19 @@ def get_config() -> ml_collections.ConfigDict:
             state_key="observation/state",
             action_key="action",
             instruction_key="language_instruction",
-            deltas=ml_collections.config_dict.placeholder(tuple),  # displacements; needs no row
-            gripper=ml_collections.config_dict.placeholder(int),  # column left alone
+            deltas=(-1,),  # columns of the action that are displacements; (-1,): nobody says
+            action_order=(),  # columns of the action in the order wanted; () for all as they come
+            gripper=-1,  # column of the action that normalising leaves alone; -1: none
             frames=9,
             history=0,  # frames before the first
             resolution=(64, 64),
             fit="stretch",  # to resolution; or crop, pad
+            turned=False,  # frames have their lowest row first: LIBERO's own HDF5 files
             buckets=(),  # (frames, height, width), ... instead of one shape
             fps=20.0,  # common rate; 0 keeps each data set's own
             held_out=0.05,
             normalisation="q01_q99",
+            statistics="measured",  # or published: the field's, of actions, for rows that have them
             augment=ml_collections.ConfigDict(
                 dict(zoom=1.0, brightness=0.0, contrast=0.0, saturation=0.0)
             ),
@@ -111,6 +116,7 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.optimizer = ml_collections.ConfigDict(
         dict(
+            kind="adamw",
             learning_rate=1e-3,
             warmup=100,
             schedule="cosine",
@@ -127,6 +133,7 @@ def get_config() -> ml_collections.ConfigDict:
         dict(
             steps=1800,
             batch_size=32,
+            microbatches=1,  # a batch in so many parts, one after the other
             loss_weights=dict(video=1.0, action=1.0, refiner=1.0),
             ema=0.995,
             freeze=(),  # patterns of paths, or names of vidact.training.state.PRESETS
@@ -137,6 +144,7 @@ def get_config() -> ml_collections.ConfigDict:
             checkpoint_every=400,
             keep=2,
             trace=False,
+            agree_every=1000,  # steps between checks that all processes do the same; 0 = never
         )
     )
     config.demos = ml_collections.ConfigDict(

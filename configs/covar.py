@@ -49,6 +49,7 @@ def get_config(size: str) -> ml_collections.ConfigDict:
         dtype="float32" if size == "tiny" else "bfloat16",  # CPUs emulate bfloat16
         remat="full",
     )
+    config.mesh.fsdp = -1
     config.optimizer.update(
         learning_rate=1e-4,
         warmup=1000,

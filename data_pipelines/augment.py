@@ -27,29 +27,26 @@ class Change(NamedTuple):
     saturation: float = 1.0
 
 
-def none(fit: str) -> Change:
-    """No change; `fit` is config.data.fit."""
-    return Change(Placement(fit))
-
-
 def is_none(settings: ml_collections.ConfigDict) -> bool:
     """Whether config.data.augment changes nothing, whatever is drawn."""
     return settings.to_dict() == {"zoom": 1.0, "brightness": 0, "contrast": 0, "saturation": 0}
 
 
-def draw(settings: ml_collections.ConfigDict, fit: str, place: tuple[int, int, int]) -> Change:
+def draw(
+    settings: ml_collections.ConfigDict, plain: Placement, place: tuple[int, int, int]
+) -> Change:
     """The change of one clip: a pure function of its place in the training.
 
     Args:
       settings: config.data.augment.
-      fit: config.data.fit.
+      plain: how frames come to their size without a change.
       place: seed, step and row.
     """
     random = np.random.default_rng(place)
     zoom = random.uniform(settings.zoom, 1.0)
     left, top = random.uniform(0, 1, 2).tolist()
     return Change(
-        Placement(fit, zoom, left, top),
+        plain._replace(zoom=zoom, left=left, top=top),
         brightness=random.uniform(-settings.brightness, settings.brightness),
         contrast=random.uniform(1 - settings.contrast, 1 + settings.contrast),
         saturation=random.uniform(1 - settings.saturation, 1 + settings.saturation),

@@ -30,7 +30,7 @@ class BadRecords:
         self.policy = policy
         self.substituted = 0
         self.reasons: dict[str, None] = {}
-        self.file: pathlib.Path | None = None
+        self._file: pathlib.Path | None = None
         self._lock = threading.Lock()
 
     def note(self, error: UserError) -> None:
@@ -45,9 +45,20 @@ class BadRecords:
             if str(error) in self.reasons:
                 return
             self.reasons[str(error)] = None
-            if self.file is not None:
-                with self.file.open("a") as file:
-                    file.write(f"{error}\n")
+            if self._file is not None:
+                self._append(self._file, [str(error)])
+
+    def write_to(self, file: pathlib.Path) -> None:
+        """Lists what was bad so far, and from now on, in a file: a line each, none twice."""
+        with self._lock:
+            known = file.read_text().splitlines() if file.is_file() else []
+            self._file = file
+            self._append(file, [reason for reason in self.reasons if reason not in known])
+
+    def _append(self, file: pathlib.Path, lines: list[str]) -> None:
+        if lines:
+            with file.open("a") as opened:
+                opened.writelines(f"{line}\n" for line in lines)
 
     def substitute(self, index: int, begin: int, end: int, attempt: int) -> int:
         """The window that stands in for `index`: a pure function of its arguments.
@@ -66,7 +77,7 @@ class BadRecords:
                 f"{next(reversed(self.reasons))}"
             )
         with self._lock:
-            self.substituted += 1
+            self.substituted += attempt == 0
         # An odd stride of the golden ratio's size: neighbours, mostly of the same bad episode, are
         # left at once, and two bad windows rarely share a substitute.
         return begin + (index - begin + (attempt + 1) * 0x9E3779B1) % (end - begin)

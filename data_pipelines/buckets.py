@@ -31,9 +31,10 @@ def make_buckets(config: ml_collections.ConfigDict, batch_size: int, multiple: i
     if not config.buckets:
         return [own]
     tokens = batch_size * own.frames * math.prod(own.resolution)
-    if len(set(config.buckets)) != len(config.buckets):
+    shapes = [tuple(entry) for entry in config.buckets]
+    if len(set(shapes)) != len(shapes):
         raise UserError("config.data.buckets: a shape comes twice; give each once")
-    return [_bucket(entry, tokens, multiple) for entry in config.buckets]
+    return [_bucket(shape, tokens, multiple) for shape in shapes]
 
 
 def _bucket(entry: Sequence[int], tokens: int, multiple: int) -> Bucket:

@@ -1,5 +1,6 @@
 """One data set: a source seen through a view, at a rate."""
 
+import dataclasses
 import hashlib
 import pathlib
 import re
@@ -20,20 +21,27 @@ class DataSet:
     Attributes:
       name: for messages.
       view: what is what in it.
+      order: which columns of the view's action are given out, in this order; () for all.
+      gripper: column of the action, as given out, that normalising leaves alone, or None.
       fps: steps a second as given out.
       image_shapes: camera -> height and width of its stored frames, None where they vary.
       fingerprint: hash of what the data set says of itself, wherever it lies, of view and rate.
     """
 
-    def __init__(self, source: Source, view: View, fps: float | None):
-        """Args: source, view: which. fps: the wanted rate; None keeps the data set's own.
+    def __init__(self, source: Source, view: View, fps: float | None, order: tuple[int, ...] = ()):
+        """Args: source, view, order: see above. fps: the wanted rate; None keeps its own.
 
         Raises:
           UserError: a feature is missing, or nobody says the data set's rate and none is given.
         """
         view.check(source)
-        self.name, self.view, self.source = source.name, view, source
-        rate = source.fps or view.fps or fps
+        self.name, self.view, self.source, self.order = source.name, view, source, order
+        kept = {column: place for place, column in enumerate(order)}
+        self.gripper = view.gripper
+        if order and view.gripper is not None:
+            self.gripper = kept.get(view.gripper)
+        stored = source.fps or view.fps
+        rate = stored / view.every if stored else fps
         if rate is None:
             raise UserError(f"{source.name}: states no rate; set config.data.fps to its own")
         self._rate = float(rate)
@@ -47,15 +55,8 @@ class DataSet:
             name: source.features[path].shape[:2] if path else (None, None)
             for name, path in view.cameras.items()
         }
-        told = f"{source.fingerprint} {view.identity} {self._rate} {self.fps}"
+        told = f"{source.fingerprint} {view.identity} {self._rate} {self.fps} {order}"
         self.fingerprint = hashlib.sha256(told.encode()).hexdigest()
-
-    @property
-    def short_name(self) -> str:
-        """`DIR/bridge/1.0.0 split train` -> `bridge`: the last folder that is no version."""
-        parts = pathlib.PurePath(self.name.split(" split ")[0]).parts
-        named = (part for part in reversed(parts) if not re.fullmatch(r"[\d.]+", part))
-        return next(named, self.name)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -87,7 +88,22 @@ class DataSet:
 
     def _episode(self, index: int, paths: tuple[str, ...]) -> Episode:
         episode = self.view.episode(self.source.recording(index, paths))
-        return resample(episode, self._rate, self.fps, self.view.deltas or ())
+        episode = resample(episode, self._rate, self.fps, self.view.deltas or ())
+        if not self.order:
+            return episode
+        width = episode.actions.shape[1]
+        if max(self.order) >= width or min(self.order) < 0:
+            raise UserError(
+                f"config.data.action_order={self.order}: {self.name} has {width} columns, 0 to "
+                f"{width - 1}"
+            )
+        return dataclasses.replace(episode, actions=episode.actions[:, list(self.order)])
 
     def _length(self, steps: int) -> int:
         return resampled_length(self.view.length(steps), self._rate, self.fps)
+
+
+def short_name(name: str) -> str:
+    """`DIR/bridge/1.0.0 split train` -> `bridge`: the last folder that is no version."""
+    parts = pathlib.PurePath(name.split(" split ")[0]).parts
+    return next((p for p in reversed(parts) if not re.fullmatch(r"[\d.]+", p)), name)

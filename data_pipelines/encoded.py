@@ -22,13 +22,21 @@ from vidact.errors import UserError
 DESCRIPTION, TEXTS, CODEC = "encoded.json", "texts.safetensors", "video_codec.safetensors"
 # What of a configuration makes these latents and embeddings.
 DATA_KEYS = (
+    "mixture",
+    "registry",
+    "cameras",
+    "blank_uninformative",
     "split",
     "image_key",
     "further_image_keys",
     "tiles",
     "instruction_key",
     "frames",
+    "history",
     "resolution",
+    "fit",
+    "turned",
+    "fps",
     "max_words",
 )
 ENCODER_KEYS = ("kind", "patch", "frames", "channels", "clips", "blind", "sample", "text")

@@ -1,6 +1,7 @@
 """An episode as training sees it, and the views that make it of a recording."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -68,7 +69,9 @@ class View(Protocol):
         others are targets. None where nobody says: the rate cannot be changed then.
       gripper: column of the action that normalising leaves alone, or None.
       robot: which embodiment, "" where nobody says.
-      fps: steps a second where the view knows it.
+      registered: name of its row in the registry, "" without one.
+      fps: stored steps a second where the view knows it.
+      every: one in so many stored steps is kept.
       identity: names the view for hashes.
     """
 
@@ -83,7 +86,11 @@ class View(Protocol):
     @property
     def robot(self) -> str: ...
     @property
+    def registered(self) -> str: ...
+    @property
     def fps(self) -> float | None: ...
+    @property
+    def every(self) -> int: ...
     @property
     def identity(self) -> str: ...
 
@@ -119,7 +126,9 @@ class Keys:
     deltas: tuple[int, ...] | None = None
     gripper: int | None = None
     robot: str = ""
+    registered: str = ""
     fps: float | None = None
+    every: int = 1
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -151,9 +160,9 @@ class Keys:
             index=recording.index,
             name=recording.name,
             cameras={name: recording.cameras.get(path) for name, path in self.cameras.items()},
-            states=_columns(recording, self.state),
-            actions=_columns(recording, self.action),
-            instructions=_texts(recording, self.instruction),
+            states=columns(recording, self.state),
+            actions=columns(recording, self.action),
+            instructions=texts(recording, self.instruction),
             metadata=recording.metadata,
         )
 
@@ -190,15 +199,18 @@ def find(source: Source, path: str, kind: str) -> Feature:
     )
 
 
-def _columns(recording: Recording, path: str) -> Float[np.ndarray, "n D"]:
+def columns(recording: Recording, path: str) -> Float[np.ndarray, "n D"]:
+    """The numbers at `path`, each step's made flat; no column for ""."""
     if not path:
         return np.zeros((recording.steps, 0), np.float32)
-    return recording.features[path].reshape(recording.steps, -1).astype(np.float32)
+    values = recording.features[path]
+    return values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float32)
 
 
-def _texts(recording: Recording, path: str) -> list[str]:
+def texts(recording: Recording, path: str) -> list[str]:
+    """The texts at `path`, decoded; empty ones for ""."""
     if not path:
         return [""] * recording.steps
     raw = recording.features[path].tolist()
-    texts = {t: t.decode("utf-8", "replace") if isinstance(t, bytes) else t for t in set(raw)}
-    return [texts[text] for text in raw]
+    read = {t: t.decode("utf-8", "replace") if isinstance(t, bytes) else t for t in set(raw)}
+    return [read[text] for text in raw]

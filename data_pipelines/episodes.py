@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from data_pipelines import frames
-from data_pipelines.data_set import DataSet
+from data_pipelines.data_set import DataSet, short_name
 from data_pipelines.episode import Episode
 
 
@@ -53,7 +53,7 @@ class Episodes:
       weights: of each in the mixture; see `data_pipelines.opening.shares`.
       begins: number of each one's first episode.
       name: for messages.
-      fingerprint: hash of all data sets'.
+      fingerprint: hash of all data sets' and of their weights.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class Episodes:
         self.begins: Int[np.ndarray, " S"] = np.concatenate([[0], self._ends[:-1]])
         self.name = ", ".join(data_set.name for data_set in data_sets)
         told = " ".join(data_set.fingerprint for data_set in data_sets)
+        if len(data_sets) > 1:
+            told += f" {self.weights}"
         self.fingerprint = hashlib.sha256(told.encode()).hexdigest()
         self._episodes = Kept(max_bytes // 2)
         self._frames = Kept(max_bytes // 2)
@@ -79,7 +81,7 @@ class Episodes:
         """Short names of the data sets, each once; a second of one name gets a number."""
         found: dict[str, None] = {}
         for number, data_set in enumerate(self.data_sets):
-            name = data_set.short_name
+            name = short_name(data_set.name)
             found[name if name not in found else f"{name}-{number}"] = None
         return tuple(found)
 
@@ -87,6 +89,11 @@ class Episodes:
     def nbytes(self) -> int:
         """What is kept now, bytes."""
         return self._episodes.nbytes + self._frames.nbytes
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Steps a second of each data set, by name."""
+        return {name: d.fps for name, d in zip(self.names, self.data_sets, strict=True)}
 
     def data_set_of(self, episodes: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
         """Which data set each episode belongs to."""

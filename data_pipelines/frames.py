@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ MAX_PIXELS = 2**25
 FITS = ("stretch", "crop", "pad")
 _JPEG = b"\xff\xd8\xff"
 
+_SCRATCH = threading.local()
+
 # Frames are small and several threads load them: OpenCV's own would only wait on each other.
 cv2.setNumThreads(1)
 
@@ -32,12 +35,14 @@ class Placement(NamedTuple):
         keeps all of it and adds black.
       zoom: share of each side of the frame that is kept, 0 < zoom <= 1.
       left, top: where that part lies: 0 the left or upper edge, 1 the other.
+      turned: whether the lowest row is stored first, as LIBERO's own files have it.
     """
 
     fit: str = "stretch"
     zoom: float = 1.0
     left: float = 0.5
     top: float = 0.5
+    turned: bool = False
 
 
 WHOLE = Placement()
@@ -96,26 +101,37 @@ def decode(
     """
     if _decode_in_place(picture, out, stored, placement):
         return
+    found = check_size(picture, stored)
     try:
-        found = size(picture)
-        fits = all(want in (None, got) for want, got in zip(stored, found, strict=True))
-        if fits:
-            _decode(picture, found, out, placement)
+        _decode(picture, found, out, placement)
     except ValueError as error:
         raise ValueError(f"cannot be decoded ({error})") from error
-    if not fits:
+
+
+def check_size(picture: Picture, stored: tuple[int | None, ...]) -> tuple[int, int]:
+    """Height and width, which must be those stored, None where they vary.
+
+    Raises:
+      ValueError: as `decode`, of what the header tells.
+    """
+    try:
+        found = size(picture)
+    except ValueError as error:
+        raise ValueError(f"cannot be decoded ({error})") from error
+    if any(want not in (None, got) for want, got in zip(stored, found, strict=True)):
         raise ValueError(
             f"is {found[0]}x{found[1]} where the data set states {stored[0]}x{stored[1]}"
         )
+    return found
 
 
 def _decode_in_place(
     picture: Picture, out: np.ndarray, stored: tuple[int | None, ...], placement: Placement
 ) -> bool:
     """Tries the fast way, for JPEG files of the size of `out`: their header is read once only."""
-    if placement.zoom != 1 or stored != out.shape[:2] or not out.flags.c_contiguous:
+    if placement.turned or placement.zoom != 1 or stored != out.shape[:2]:
         return False
-    if not is_jpeg(picture):
+    if not is_jpeg(picture) or not out.flags.c_contiguous:
         return False
     try:
         return simplejpeg.decode_jpeg(picture, buffer=out).shape == out.shape
@@ -148,19 +164,25 @@ def is_jpeg(picture: Picture) -> bool:
 
 def _decode(picture: Picture, found: tuple[int, int], out: np.ndarray, place: Placement) -> None:
     whole = found == out.shape[:2] and place.zoom == 1
-    if whole and is_jpeg(picture) and out.flags.c_contiguous:
+    if whole and is_jpeg(picture) and not place.turned and out.flags.c_contiguous:
         simplejpeg.decode_jpeg(picture, buffer=out)
         return
-    pixels = picture if isinstance(picture, np.ndarray) else _pixels(picture)
+    pixels = picture if isinstance(picture, np.ndarray) else _pixels(picture, found)
+    pixels = pixels[::-1] if place.turned else pixels
     if whole:
         out[:] = pixels
     else:
         _place(pixels, out, place)
 
 
-def _pixels(encoded: bytes | memoryview) -> np.ndarray:
+def _pixels(encoded: bytes | memoryview, found: tuple[int, int]) -> np.ndarray:
+    """A file's pixels, which this thread's next call overwrites."""
     if is_jpeg(encoded):
-        return simplejpeg.decode_jpeg(encoded)
+        # Memory that is used again: fresh pages would cost a tenth of the work.
+        out = getattr(_SCRATCH, "pixels", None)
+        if out is None or out.shape[:2] != found:
+            out = _SCRATCH.pixels = np.empty((*found, 3), np.uint8)
+        return simplejpeg.decode_jpeg(encoded, buffer=out)
     with _open_png(encoded) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -186,7 +208,7 @@ def _place(pixels: np.ndarray, out: np.ndarray, placement: Placement) -> None:
         top, left = (tall - tall_used) // 2, (wide - wide_used) // 2
         out[:] = 0
         out = out[top : top + tall_used, left : left + wide_used]
-    out[:] = _resized(pixels, out.shape[0], out.shape[1])
+    _resize(pixels, out)
 
 
 def _part(
@@ -199,10 +221,16 @@ def _part(
     return pixels[y : y + h, x : x + w]
 
 
-def _resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+def _resize(pixels: np.ndarray, out: np.ndarray) -> None:
     """Bilinear; by the mean over areas where both sides shrink, which keeps thin things."""
+    height, width = out.shape[:2]
     if pixels.shape[:2] == (height, width):
-        return pixels
+        out[:] = pixels
+        return
     shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(pixels), (width, height), interpolation=method)
+    pixels = np.ascontiguousarray(pixels)
+    if out.flags.c_contiguous:
+        cv2.resize(pixels, (width, height), dst=out, interpolation=method)
+    else:
+        out[:] = cv2.resize(pixels, (width, height), interpolation=method)

@@ -15,6 +15,7 @@ from data_pipelines import windows as windows_lib
 from data_pipelines.bad_records import BadRecords
 from data_pipelines.buffers import Buffers
 from data_pipelines.episodes import Episodes
+from data_pipelines.frames import Placement
 from data_pipelines.order import Drawn
 from data_pipelines.sidecars import Sidecar
 from data_pipelines.windows import AllWindows, Windows
@@ -81,6 +82,11 @@ class WindowDataset:
             for name in ("action", "state")
         }
 
+    @property
+    def placement(self) -> Placement:
+        """How frames come to their size where nothing is augmented."""
+        return Placement(self.config.fit, turned=self.config.turned)
+
     @functools.cached_property
     def robots(self) -> tuple[str, ...]:
         """Names of the robots, by embodiment_id."""
@@ -124,16 +130,15 @@ class WindowDataset:
         Raises:
           UserError: an episode cannot be read; names file, record and step.
         """
-        changes = [augment.none(self.config.fit)] * len(indices)
+        changes = [augment.Change(self.placement)] * len(indices)
         return self._load(indices, self.buckets[bucket], changes)
 
     def _drawn(self, drawn: Drawn) -> Batch:
-        settings, fit, count = self.config.augment, self.config.fit, len(drawn.indices)
-        if self.augmented and not augment.is_none(settings):
-            places = ((self.seed, drawn.step, drawn.row + i) for i in range(count))
-            changes = [augment.draw(settings, fit, place) for place in places]
-        else:
-            changes = [augment.none(fit)] * count
+        changes = [augment.Change(self.placement)] * len(drawn.indices)
+        if self.augmented and not augment.is_none(self.config.augment):
+            rows = range(*drawn.block.indices(len(drawn.whole)))
+            places = [(self.seed, drawn.step, row) for row in rows]
+            changes = [augment.draw(self.config.augment, self.placement, p) for p in places]
         return self._load(drawn.indices, self.buckets[drawn.bucket], changes)
 
     def _load(

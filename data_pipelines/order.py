@@ -30,14 +30,19 @@ class Drawn(NamedTuple):
     Attributes:
       step: k.
       bucket: which shape.
-      indices: windows of this process.
-      row: place of the first of them in the batch over all processes.
+      whole: windows of all processes.
+      block: which of them are this process's.
     """
 
     step: int
     bucket: int
-    indices: Int[np.ndarray, " b"]
-    row: int
+    whole: Int[np.ndarray, " B"]
+    block: slice
+
+    @property
+    def indices(self) -> Int[np.ndarray, " b"]:
+        """Windows of this process."""
+        return self.whole[self.block]
 
 
 def order(
@@ -64,7 +69,7 @@ def order(
         # Names bound now: the function is called when the loop is over.
         batches.append(
             mixed.batch(size, drop_remainder=True).map(
-                lambda found, number=number, block=block: (number, found[block], block.start)
+                lambda whole, number=number, block=block: (number, whole, block)
             )
         )
         # A bucket of small batches comes up more often, so that each window has its share.
@@ -81,6 +86,5 @@ def _mixed(parts: Sequence[grain.MapDataset], weights: Sequence[float]) -> grain
     return parts[0] if len(parts) == 1 else grain.MapDataset.mix(parts, weights)
 
 
-def _drawn(step: int, found: tuple[int, np.ndarray, int]) -> Drawn:
-    number, indices, row = found
-    return Drawn(step, number, indices, row)
+def _drawn(step: int, found: tuple[int, np.ndarray, slice]) -> Drawn:
+    return Drawn(step, *found)

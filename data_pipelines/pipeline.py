@@ -13,10 +13,12 @@ from data_pipelines import opening
 from data_pipelines import windows as windows_lib
 from data_pipelines.bad_records import BadRecords
 from data_pipelines.buckets import assign, make_buckets
+from data_pipelines.data_set import DataSet
 from data_pipelines.episodes import Episodes
 from data_pipelines.frames import FITS
 from data_pipelines.loading import Bucket, ReadText, WindowDataset
 from data_pipelines.order import Part, order
+from data_pipelines.oxe import published
 from data_pipelines.sidecars import Sidecar
 from data_pipelines.survey import survey
 from data_pipelines.windows import AllWindows, Windows
@@ -119,7 +121,7 @@ def _all_windows(
         lengths.append(found.lengths[mine])
         shape = next(iter(data_set.image_shapes.values()))
         places.append(number + len(source.data_sets) * assign(buckets, shape, lengths[-1]))
-        measured.append(_for_training(found.statistics, data_set.view.gripper))
+        measured.append(_for_training(config, source.names[number], data_set, found.statistics))
     chosen, steps, place = (np.concatenate(part) for part in (numbers, lengths, places))
     sorted_by = np.argsort(place, kind="stable")
     every = AllWindows(chosen[sorted_by], steps[sorted_by])
@@ -133,10 +135,27 @@ def words(config: ml_collections.ConfigDict) -> ReadText:
     return functools.partial(tokenize, max_words=config.max_words, vocabulary=config.vocabulary)
 
 
-def _for_training(found: SetStatistics, gripper: int | None) -> SetStatistics:
-    if gripper is None:
-        return found
-    return {**found, "action": left_alone(found["action"], gripper)}
+def _for_training(
+    config: ml_collections.ConfigDict, name: str, data_set: DataSet, found: SetStatistics
+) -> SetStatistics:
+    """The statistics that normalise: the gripper is left alone, actions may be as published."""
+    action = found["action"]
+    if config.statistics == "published":
+        action = _published(data_set, name)
+    if data_set.gripper is not None:
+        action = left_alone(action, data_set.gripper)
+    return {**found, "action": action}
+
+
+def _published(data_set: DataSet, name: str) -> Statistics:
+    row = data_set.view.registered
+    found = published.find(row) if row else None
+    if found is None:
+        raise UserError(
+            f"config.data.statistics='published': nobody published any of {name}; set it to "
+            "'measured'"
+        )
+    return found["action"].take(data_set.order) if data_set.order else found["action"]
 
 
 def _parts(
@@ -193,6 +212,10 @@ def _check(
         )
     if config.frames < 2:
         raise UserError(f"config.data.frames={config.frames}: a window needs at least 2 frames")
+    if config.statistics not in ("measured", "published"):
+        raise UserError(
+            f"config.data.statistics={config.statistics!r}: choose from measured, published"
+        )
     if config.fit not in FITS:
         raise UserError(f"config.data.fit={config.fit!r}: choose from {', '.join(FITS)}")
     if sidecars and config.buckets:

@@ -45,8 +45,8 @@ def resample(episode: Episode, rate: float, wanted: float, deltas: Sequence[int]
 
 
 def _sums(
-    deltas: Float[np.ndarray, "n k"], places: Float[np.ndarray, " m+1"]
-) -> Float[np.ndarray, "m k"]:
+    deltas: Float[np.ndarray, "n k"], places: Float[np.ndarray, " m"]
+) -> Float[np.ndarray, "m-1 k"]:
     """Of displacements between neighbouring places; beyond the last step nothing moves."""
     totals = np.concatenate([np.zeros((1, deltas.shape[1])), np.cumsum(deltas, 0, np.float64)])
     at = np.empty((len(places), deltas.shape[1]))

@@ -1,29 +1,40 @@
 """Statistics of actions and states over all steps, without decoding a frame."""
 
-import numpy as np
-
 from data_pipelines.episode import Episode
-from vidact import actions
+from data_pipelines.running_statistics import RunningStatistics
+from vidact import actions, command
 from vidact.errors import UserError
 
 
 class Measured:
-    """Collects 'action' and 'state' of episodes."""
+    """Collects 'action' and 'state' of episodes; memory does not grow with their number."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, list[np.ndarray]] = {"action": [], "state": []}
+        self._steps = 0
+        self._rows = {"action": RunningStatistics(), "state": RunningStatistics()}
 
     def add(self, episode: Episode) -> None:
-        """Takes every step of an episode."""
-        self._rows["action"].append(episode.actions)
-        self._rows["state"].append(episode.states)
+        """Takes every step of an episode.
+
+        Raises:
+          UserError: there is no room for temporary files.
+        """
+        self._steps += len(episode)
+        self._rows["action"].add(episode.actions)
+        self._rows["state"].add(episode.states)
 
     def finish(self, name: str) -> dict[str, actions.Statistics]:
-        """Statistics over all that was added; quantiles are numpy's linear ones.
+        """Statistics over all that was added; quantiles are numpy's linear ones, exactly.
 
         Raises:
           UserError: no step was added; `name` is the data set's.
         """
-        if not sum(map(len, self._rows["action"])):
+        if not self._steps:
             raise UserError(f"{name}: no training step to take statistics of; lower held_out")
-        return {key: actions.measure(np.concatenate(rows)) for key, rows in self._rows.items()}
+        return {key: rows.finish() for key, rows in self._rows.items()}
+
+
+if __name__ == "__main__":
+    from data_pipelines import statistics_command  # it needs this module, which is done here
+
+    command.run(statistics_command.main)

@@ -3,10 +3,9 @@
 import pathlib
 import re
 
-import jax
-import numpy as np
 import pytest
 
+from tests.training import meshes
 from vidact import command
 from vidact.errors import UserError
 from vidact.models import registry
@@ -43,8 +42,10 @@ def test_a_configuration_fits_together_and_onto_a_mesh(name):
     checks.check_sizes(config)
     plan = flat.blueprint(registry.maker(config))
     state.check_freeze(plan.shapes, config.train.freeze)
-    mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(4, 2), sharding.AXES)
-    assert sharding.parameter_shardings(plan.shapes, mesh).keys() == plan.shapes.keys()
+    mesh = meshes.mesh(2, 2, 2)
+    shardings = sharding.parameter_shardings(plan.shapes, mesh, config.mesh.rules)
+    assert shardings.keys() == plan.shapes.keys()
+    assert sharding.replicated(plan.shapes, shardings) < 0.01
 
 
 def test_the_paper_s_model_has_its_size_and_stdit3_s_video_branch():

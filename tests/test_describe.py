@@ -11,7 +11,7 @@ from vidact import train
 from vidact.errors import UserError
 from vidact.models import registry
 from vidact.nn import flat
-from vidact.training import describe, sharding
+from vidact.training import describe, flops
 
 
 def test_the_quickstart_s_parts_add_up():
@@ -64,7 +64,7 @@ def test_flops_count_every_layer_whatever_the_loops(tmp_path):
     def count(**changes):
         changes = {f"model__{key}": value for key, value in changes.items()}
         config = tiny.config(tmp_path, model__decoder_channels=(32,), **changes)
-        return describe.flops(config, sharding.make_mesh(config.mesh))
+        return flops.training_step(config).hardware
 
     once = count(depth=4, bridge_kind="none")
     # Regrouping the weights counts a little; a lost layer would be a tenth and more.

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,11 @@ class Statistics:
     min: Float[np.ndarray, " D"]
     max: Float[np.ndarray, " D"]
     count: int
+
+    def take(self, columns: Sequence[int]) -> "Statistics":
+        """Statistics of some of the dimensions, in that order."""
+        arrays = {name: getattr(self, name)[list(columns)] for name in _ARRAYS}
+        return Statistics(**arrays, count=self.count)
 
     def to_json(self) -> dict[str, Any]:
         """Lists of numbers that read back exactly."""

@@ -109,6 +109,14 @@ def check_writable(folder: str | pathlib.Path) -> None:
         raise UserError(f"{there}: cannot be written to; choose another folder")
 
 
+def show(text: str) -> None:
+    """Prints `text`, unless its reader (`| head`) has seen enough."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Calls `main(arguments)` and turns a user's mistakes into one line and exit code 2.
 

@@ -116,7 +116,7 @@ def _task(run: Run, task: TaskSuccess) -> dict[str, Any]:
     names = []
     for number, film in enumerate(task.films):
         path = run.workdir / ROLLOUTS / f"{task.task}-{number}.webp"
-        save_loop(path, film, run.config.data.fps / run.config.evaluate.execute)
+        save_loop(path, film, run.fps / run.config.evaluate.execute)
         names.append(str(path.relative_to(run.workdir)))
     numbers = {f.name: getattr(task, f.name) for f in dataclasses.fields(task) if f.name != "films"}
     return numbers | {"films": names}

@@ -113,7 +113,7 @@ def describe(run) -> robot_config.RobotConfig:
     config = run.config
     return robot_config.RobotConfig(
         model=sizes(covar_config.from_config(config.model)),
-        fps=float(config.data.fps),
+        fps=run.fps,
         frames=config.data.frames,
         resolution=tuple(config.data.resolution),
         normalisation=config.data.normalisation,

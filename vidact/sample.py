@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> None:
             "parameters": sampling.parameters(run),
             "sample_steps": config.sample_steps,
             "seed": config.seed,
-            "fps": run.config.data.fps,
+            "fps": run.fps,
             "seconds": time.monotonic() - began,
         }
         _write(out, facts, _describe(dataset, indices), _true_actions(run, batch), batch, samples)

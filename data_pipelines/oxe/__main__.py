@@ -6,13 +6,11 @@ Examples:
   python -m data_pipelines.oxe kuka droid
 
 Without a name: the table of all data sets, one a line. With names: each in words, the features that
-it takes, what is done to them, and the mixtures that it is in. Nothing is read but the registry.
+it takes, what is done to them, the mixtures that it is in, and the action's quantiles where someone
+published them. No data are read.
 """
 
-import os
-import sys
-
-from data_pipelines.oxe import registry
+from data_pipelines.oxe import published, registry
 from data_pipelines.oxe.mixtures import MIXTURES
 from data_pipelines.oxe.oddities import decode_text
 from data_pipelines.oxe.row import Fix, Row, fix_name
@@ -30,10 +28,7 @@ def main(arguments: list[str]) -> None:
     parser = command.parser(__doc__, "python -m data_pipelines.oxe")
     parser.add_argument("names", nargs="*", metavar="NAME", help="a data set, as the table has it")
     rows = [registry.find(name) for name in parser.parse_args(arguments).names]
-    try:
-        print("\n\n".join(map(describe, rows)) if rows else table(), flush=True)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    command.show("\n\n".join(map(describe, rows)) if rows else table())
 
 
 def table() -> str:
@@ -71,6 +66,7 @@ def describe(row: Row) -> str:
         *_explained([row.decode] if row.decode is not decode_text else []),
         *_dropped(row),
         f"  in mixtures: {_mixtures(row)}",
+        *_published(row),
     ]
     return "\n".join([*lines, f"  note: {row.note}"] if row.note else lines)
 
@@ -105,6 +101,16 @@ def _summary(fix: Fix) -> str:
 def _mixtures(row: Row) -> str:
     weights = {name: mixture.weights.get(row.name) for name, mixture in MIXTURES.items()}
     return ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight) or "none"
+
+
+def _published(row: Row) -> list[str]:
+    found = published.find(row.name)
+    if found is None:
+        return []
+    action = found["action"]
+    columns = [f"{low:.4g} to {high:.4g}" for low, high in zip(action.q01, action.q99)]
+    head = f"  published of {action.count} steps, 1 % to 99 % of each column of the action:"
+    return [head, f"    {', '.join(columns)}"]
 
 
 if __name__ == "__main__":

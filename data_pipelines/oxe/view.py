@@ -17,22 +17,19 @@ class RowView:
     def __init__(self, row: Row, cameras: Sequence[str], blank_uninformative: bool = False):
         """Args: row: the data set's. cameras: of primary, secondary and wrist, in the tiles' order.
 
+        'primary|wrist' is the first of these that the data set has.
+
         Raises:
           UserError: a camera of another name, or a data set without the first one.
         """
-        unknown = set(cameras) - set(row.cameras._fields)
-        if unknown or not cameras:
-            raise UserError(
-                f"config.data.cameras={tuple(cameras)}: choose from "
-                f"{', '.join(row.cameras._fields)}"
-            )
-        self.cameras: Mapping[str, str] = {name: getattr(row.cameras, name) for name in cameras}
-        if not self.cameras[cameras[0]]:
+        self.cameras: Mapping[str, str] = {name: _path(row, name) for name in cameras}
+        if not cameras or not self.cameras[cameras[0]]:
             there = ", ".join(name for name, path in row.cameras._asdict().items() if path)
             raise UserError(
-                f"{row.name}: has no {cameras[0]} camera, only {there}; put another first in "
-                "config.data.cameras or leave the data set out"
+                f"config.data.cameras={tuple(cameras)}: {row.name} has {there} only; put that "
+                "first, or after a |, or leave the data set out"
             )
+        self.registered, self.every = row.name, row.every
         self._row, self._blank = row, blank_uninformative
         self.paths = tuple(
             dict.fromkeys((*filter(None, self.cameras.values()), *row.arrays, row.text))
@@ -79,6 +76,15 @@ class RowView:
             instructions=standard.instructions,
             metadata=recording.metadata,
         )
+
+
+def _path(row: Row, names: str) -> str:
+    """Path of the first camera that is there, "" where none is."""
+    known = row.cameras._asdict()
+    for name in names.split("|"):
+        if name not in known:
+            raise UserError(f"config.data.cameras: {name!r}: choose from {', '.join(known)}")
+    return next(filter(None, (known[name] for name in names.split("|"))), "")
 
 
 def _deltas(row: Row) -> tuple[int, ...]:

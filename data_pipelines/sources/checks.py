@@ -9,6 +9,10 @@ from data_pipelines.sources.recording import Feature
 from vidact.errors import UserError
 
 
+class NoSteps(UserError):
+    """A recording is sound but empty."""
+
+
 def check_finite(values: Shaped[np.ndarray, "n ..."], where: str) -> None:
     """Raises: UserError: floating-point values that are not finite; names the first."""
     if values.dtype.kind != "f":
@@ -30,18 +34,19 @@ def check_lengths(lengths: Mapping[str, int], where: str) -> int:
       where: file and record.
 
     Raises:
-      UserError: they do not agree, or there are none.
+      UserError: they do not agree.
+      NoSteps: there are none.
     """
     first, *others = lengths
     steps = lengths[first]
-    if not steps:
-        raise UserError(f"{where}: an episode without steps; remove it")
     for path in others:
         if lengths[path] != steps:
             raise UserError(
                 f"{where}: {path} has {lengths[path]} steps where {first} has {steps}; mend or "
                 "remove the episode"
             )
+    if not steps:
+        raise NoSteps(f"{where}: an episode without steps; remove it")
     return steps
 
 

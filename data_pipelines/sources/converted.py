@@ -141,6 +141,11 @@ class Converted:
         return shard, index - begin
 
 
+def is_converted(folder: epath.Path) -> bool:
+    """Whether a folder is one that `data_pipelines.convert` has begun or written."""
+    return (folder / DESCRIPTION).exists() or (folder / PLAN).exists()
+
+
 def open_converted(root: str, split: str = "train") -> Converted:
     """Opens what `python -m data_pipelines.convert` has written.
 

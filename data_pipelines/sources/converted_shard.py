@@ -17,6 +17,7 @@ from jaxtyping import Int, Shaped
 from data_pipelines.sources import texts
 from data_pipelines.sources.recording import Feature
 from data_pipelines.sources.segments import unpack
+from data_pipelines.sources.tensors import Rows, TensorFile
 from vidact import store
 from vidact.errors import UserError
 
@@ -91,13 +92,10 @@ class ConvertedShard:
         Raises:
           UserError: the file is missing or damaged.
         """
-        # A file that stays open stays mapped, and what was ever read of it counts as memory.
-        with store.reader(self._steps_path) as reader:
-            if LENGTHS not in reader.shapes or not self._is_mine(reader.get(LENGTHS)):
-                raise UserError(f"{self._steps_path}: belongs to another data set; {REMEDY}")
-            features = {path: self._rows(reader, position, path) for path in paths}
-            number = reader.part(METADATA, slice(position, position + 1))
-            (told,) = texts.read(reader, number).values()
+        with self._steps.opened() as rows:
+            features = {path: self._rows(rows, position, path) for path in paths}
+            number = rows.part(METADATA, slice(position, position + 1))
+            (told,) = texts.read(rows, number).values()
         return features, json.loads(told)
 
     def frames(self, position: int, camera: str, steps: Sequence[int]) -> list[memoryview]:
@@ -117,18 +115,24 @@ class ConvertedShard:
             files[segment] = unpack(record, min(k, length - segment * k), where)
         return [files[step // k][step % k] for step in steps]
 
-    def _is_mine(self, lengths: np.ndarray) -> bool:
-        return np.array_equal(lengths, self._lengths)
+    @functools.cached_property
+    def _steps(self) -> TensorFile:
+        found = TensorFile(self._steps_path)
+        with store.reader(self._steps_path) as reader:
+            lengths = reader.get(LENGTHS) if LENGTHS in reader.shapes else np.zeros(0)
+        if not np.array_equal(lengths, self._lengths):
+            raise UserError(f"{self._steps_path}: belongs to another data set; {REMEDY}")
+        return found
 
-    def _rows(self, reader: store.Reader, position: int, path: str) -> np.ndarray:
+    def _rows(self, rows: Rows, position: int, path: str) -> np.ndarray:
         begin, end = self._begins[position : position + 2].tolist()
         for name in (VALUES + path, CRCS + path):
-            if name not in reader.shapes:
+            if name not in self._steps.shapes:
                 raise UserError(f"{self._steps_path}: has no {name}; {REMEDY}")
-        values = reader.part(VALUES + path, slice(begin, end))
+        values = rows.part(VALUES + path, slice(begin, end))
         is_text = self._layout.features[path].kind == "text"
-        table = texts.read(reader, values) if is_text else {}
-        stated = reader.part(CRCS + path, slice(position, position + 1))
+        table = texts.read(rows, values) if is_text else {}
+        stated = rows.part(CRCS + path, slice(position, position + 1))
         if texts.check(values, table) != stated[0]:
             raise UserError(f"{self.name(position)}: {path} is corrupt; {REMEDY}")
         if not is_text:

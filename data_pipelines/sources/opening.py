@@ -1,20 +1,34 @@
-"""The one door to every source: 'rlds:DIR', 'lerobot:DIR', ... or a bare folder."""
+"""The one door to every source: 'rlds:DIR', 'hdf5:DIR', ... or a bare folder."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from etils import epath
 
-from data_pipelines.sources import converted
+from data_pipelines.sources.converted import is_converted, open_converted
+from data_pipelines.sources.folder import is_folder, open_folder
+from data_pipelines.sources.hdf5 import is_hdf5, open_hdf5
+from data_pipelines.sources.lerobot import is_lerobot, open_lerobot
 from data_pipelines.sources.recording import Source
-from data_pipelines.sources.rlds import open_rlds
+from data_pipelines.sources.rlds import is_rlds, open_rlds
 from vidact.errors import UserError
 
-OPENERS: dict[str, Callable[[str, str], Source]] = {
-    "converted": converted.open_converted,
-    "rlds": open_rlds,
+
+class Kind(NamedTuple):
+    """A form of data sets: whether a folder is of it, and what opens it."""
+
+    tells: Callable[[epath.Path], bool]
+    opens: Callable[[str, str], Source]
+
+
+# The first that tells a folder for its own opens it.
+KINDS = {
+    "converted": Kind(is_converted, open_converted),
+    "lerobot": Kind(is_lerobot, open_lerobot),
+    "rlds": Kind(is_rlds, open_rlds),
+    "hdf5": Kind(is_hdf5, open_hdf5),
+    "folder": Kind(is_folder, open_folder),
 }
-# The file by which a folder of a kind is known.
-_MARKS = {converted.DESCRIPTION: "converted", converted.PLAN: "converted"}
 
 
 def open_source(spec: str, split: str = "train") -> Source:
@@ -28,12 +42,15 @@ def open_source(spec: str, split: str = "train") -> Source:
       UserError: no such kind or folder; see also the openers.
     """
     kind, _, rest = spec.partition(":")
-    if kind in OPENERS and rest:
-        return OPENERS[kind](rest, split)
-    if not epath.Path(spec).exists():
+    if kind in KINDS and rest:
+        return KINDS[kind].opens(rest, split)
+    folder = epath.Path(spec)
+    if not folder.exists():
         raise UserError(
             f"{spec}: no such folder; set config.data.root to a data set's, or to KIND:DIR with "
-            f"one of the kinds {', '.join(OPENERS)}"
+            f"one of the kinds {', '.join(KINDS)}"
         )
-    marks = (kind for name, kind in _MARKS.items() if (epath.Path(spec) / name).exists())
-    return OPENERS[next(marks, "rlds")](spec, split)
+    for known in KINDS.values():
+        if known.tells(folder):
+            return known.opens(spec, split)
+    return open_rlds(spec, split)  # says what an RLDS folder holds

@@ -93,6 +93,11 @@ def open_rlds(root: str, split: str = "train") -> RLDS:
     return RLDS(folder, info, split)
 
 
+def is_rlds(folder: epath.Path) -> bool:
+    """Whether a folder, or one a level or two below, describes an RLDS data set."""
+    return bool(_described(folder))
+
+
 def find(root: str) -> epath.Path:
     """The one folder at or up to two levels below `root` that holds features.json.
 
@@ -102,18 +107,26 @@ def find(root: str) -> epath.Path:
     folder = epath.Path(root)
     if not folder.is_dir():
         raise UserError(f"{root}: no such folder; set config.data.root to an RLDS data set")
-    level = [folder]
+    found = _described(folder)
+    if not found:
+        raise UserError(f"{root}: no features.json in it or below; give an RLDS data set's folder")
+    if len(found) > 1:
+        names = ", ".join(str(inner) for inner in sorted(found))
+        raise UserError(f"{root}: holds several data sets; choose one of {names}")
+    return found[0]
+
+
+def _described(folder: epath.Path) -> list[epath.Path]:
+    """The folders with features.json on the first level that has any."""
+    level = [folder] if folder.is_dir() else []
     for _ in range(_DEPTH):
         found = [inner for inner in level if (inner / "features.json").exists()]
-        if len(found) == 1:
-            return found[0]
         if found:
-            names = ", ".join(str(inner) for inner in sorted(found))
-            raise UserError(f"{root}: holds several data sets; choose one of {names}")
+            return found
         # A hidden folder is a data set that is still being written.
         inner = [path for outer in level for path in outer.iterdir() if path.is_dir()]
         level = [path for path in inner if not path.name.startswith(".")]
-    raise UserError(f"{root}: no features.json in it or below; give an RLDS data set's folder")
+    return []
 
 
 def _records(folder: epath.Path, info: tfds.core.DatasetInfo, split: str) -> Records:

@@ -1,15 +1,21 @@
 """Texts of a converted shard: each stands there once, and steps name it by its number."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import google_crc32c
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from vidact import store
-
 BYTES, ENDS, KINDS = "texts", "text_ends", "text_is_str"
 Text = bytes | str
+
+
+@runtime_checkable
+class Parts(Protocol):
+    """What gives rows of tensors: `vidact.store.Reader`, `tensors.Rows`."""
+
+    def part(self, name: str, index: Any) -> np.ndarray: ...
 
 
 class TextTable:
@@ -39,7 +45,7 @@ class TextTable:
         }
 
 
-def read(reader: store.Reader, numbers: Int[np.ndarray, " n"]) -> dict[int, Text]:
+def read(reader: Parts, numbers: Int[np.ndarray, " n"]) -> dict[int, Text]:
     """The texts of some numbers; no other is read."""
     return {number: _one(reader, number) for number in sorted(set(numbers.tolist()))}
 
@@ -58,7 +64,7 @@ def encode(text: Text) -> bytes:
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
-def _one(reader: store.Reader, number: int) -> Text:
+def _one(reader: Parts, number: int) -> Text:
     begin, end = reader.part(ENDS, slice(number, number + 2)).tolist()
     # safetensors refuses empty slices.
     encoded = reader.part(BYTES, slice(begin, end)).tobytes() if end > begin else b""

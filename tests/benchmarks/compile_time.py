@@ -19,9 +19,7 @@ import jax
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from vidact import command
-from vidact.models import registry
-from vidact.nn import flat
-from vidact.training import describe, sharding
+from vidact.training import example, program, sharding
 
 LIMIT_S, GROWTH = 20.0, 1.5
 
@@ -40,7 +38,9 @@ def main() -> None:
         config.model.depth = depth
         config.train.batch_size = jax.device_count()
         mesh = sharding.make_mesh(config.mesh)
-        lowered = describe.lower(config, flat.blueprint(registry.maker(config)), mesh)[0]
+        built = program.build(config, mesh)
+        given = (example.batch(config).as_dict(), example.codec(config))
+        lowered = built.update.lower(*built.arguments(*given))
         began, cpu = time.perf_counter(), time.process_time()
         lowered.compile()
         found[depth] = time.perf_counter() - began

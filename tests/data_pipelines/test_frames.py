@@ -79,6 +79,17 @@ def test_ways_to_fit(pixels):
     np.testing.assert_array_equal(pad[3:21], whole)
 
 
+def test_frames_with_their_lowest_row_first(pixels):
+    for shape in ((24, 32, 3), (12, 16, 3)):
+        upright, turned = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+        frames.decode(pixels, upright)
+        frames.decode(pixels[::-1], turned, placement=frames.Placement(turned=True))
+        np.testing.assert_array_equal(turned, upright)
+    encoded, out = simplejpeg.encode_jpeg(pixels, quality=95), np.zeros((24, 32, 3), np.uint8)
+    frames.decode(encoded, out, placement=frames.Placement(turned=True))
+    np.testing.assert_array_equal(out, simplejpeg.decode_jpeg(encoded)[::-1])
+
+
 def test_a_part_of_the_frame(pixels):
     half = np.zeros((12, 16, 3), np.uint8)
     frames.decode(pixels, half, placement=frames.Placement("stretch", 0.5, left=1.0, top=0.0))
@@ -111,6 +122,27 @@ def test_frame_of_another_size_than_stated(episode):
         frames.read(episode, shards.CAMERA, 1, [0], out, (32, 32))
     frames.read(episode, shards.CAMERA, 1, [0], out, (None, None))
     assert out[0, 0, 0, 0] == 8
+
+
+@pytest.mark.parametrize("size", [(12, 16), (48, 64), (16, 12)])
+def test_file_of_another_size_where_frames_go_in_place(pixels, size):
+    """Stated and wanted agree; the file is smaller, larger, or of as many pixels."""
+    out = np.zeros((*size, 3), np.uint8)
+    encoded = simplejpeg.encode_jpeg(pixels, quality=95)
+    with pytest.raises(ValueError, match=f"is 24x32 where the data set states {size[0]}x{size[1]}"):
+        frames.decode(encoded, out, size)
+    frames.decode(encoded, np.zeros_like(pixels), (24, 32))
+
+
+def test_sizes_may_take_turns(pixels):
+    """Resized frames of several sizes, one after the other, as each alone."""
+    large = np.repeat(np.repeat(pixels, 2, 0), 2, 1)
+    files = [simplejpeg.encode_jpeg(p, quality=95) for p in (pixels, large)]
+    for number in (0, 1, 0, 1):
+        out, want = np.zeros((2, 10, 14, 3), np.uint8)
+        frames.decode(files[number], out)
+        frames.decode(simplejpeg.decode_jpeg(files[number]), want)
+        np.testing.assert_array_equal(out, want)
 
 
 def test_damaged_frame_names_file_record_and_step(episode):

@@ -196,3 +196,11 @@ def test_real_cameras_are_tiled_as_each_is_decoded_alone(shared):
         np.testing.assert_array_equal(found, wanted)
         found = video(keys[2], (keys[0],), (2 * side, side), (2, 1))
         np.testing.assert_array_equal(found, np.concatenate([third, first], axis=2))
+
+
+def test_augmenting_by_nothing_changes_nothing(root):
+    dataset, brighter = make(root), make(root)
+    drawn = dataset.batch_at(5)
+    assert same(drawn, dataset.load(dataset.indices_at(5)))
+    brighter.config.augment.brightness = 0.4
+    assert not same(drawn, brighter.batch_at(5))

@@ -1,68 +1,18 @@
 """The report: complete, decodable, and closed to the outside."""
 
 import base64
-import html.parser
 import io
-import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.pages import CHROMIUM, Page, check_closed, chromium
 from vidact import evaluate, sample
 from vidact.errors import UserError
 from vidact.evaluation import report
 from vidact.evaluation.files import EVALUATION, TIMINGS, read_json, save_loop, write_json
 from vidact.processes.joint_time import MODES
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--v=0",
-    "--window-size=1280,3000",
-]
-VOID = {"meta", "link", "img", "br"}
-
-
-class Page(html.parser.HTMLParser):
-    """Checks that tags are balanced and collects attributes and texts."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag, f"</{tag}>"
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    def values(self, tag: str, name: str) -> list[str]:
-        return [v for t, n, v in self.attributes if (t, n) == (tag, name)]
 
 
 @pytest.fixture
@@ -80,19 +30,6 @@ def measured(workdir):
     write_json(path, result | {"tasks": [task], "mean_success": 0.9})
     write_json(workdir / TIMINGS, {"recording demonstrations": 100.0})
     return workdir
-
-
-def check_closed(text: str) -> None:
-    page = Page(text)
-    for tag, name, value in page.attributes:
-        if name in ("src", "href", "srcset", "poster", "data", "action"):
-            assert value.startswith("data:"), (tag, name, value[:80])
-        assert not name.startswith("on"), (tag, name)
-    assert not re.search(r"https?:|//|@import|url\(|<script|<iframe", without_pictures(text))
-
-
-def without_pictures(text: str) -> str:
-    return re.sub(r"data:image/webp;base64,[A-Za-z0-9+/=]+", "", text)
 
 
 def test_the_whole_report(measured):
@@ -179,11 +116,3 @@ def test_a_console_error_would_be_noticed(tmp_path):
     page.write_text("<!doctype html><script>missing()</script>")
     _, log = chromium(tmp_path, page, "--dump-dom")
     assert "CONSOLE" in log
-
-
-def chromium(folder, page, *arguments) -> tuple[str, str]:
-    profile = f"--user-data-dir={folder / 'profile'}"
-    command = [CHROMIUM, *FLAGS, profile, *arguments, page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr

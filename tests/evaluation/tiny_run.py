@@ -65,7 +65,7 @@ def write(folder: pathlib.Path) -> pathlib.Path:
     train = pipeline.make_dataset(settings.data, seed=0, batch_size=1)
     codec = prepare.fit_codec(settings.encoder, train)
     measured = dict(zip(train.source.names, train.statistics, strict=True))
-    runs.write_assets(workdir, codec, measured, train.source.fingerprint, {})
+    runs.write_assets(workdir, codec, measured, train.source, {})
     runs.write_config(workdir, settings)
     optimizer = make_optimizer(settings.optimizer, settings.train.steps)
     make = registry.maker(settings)

@@ -10,7 +10,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PYTHONS = ("3.11", "3.12", "3.13")
-EXTRAS = {"metaworld", "sim", "torch", "text", "tpu", "gpu", "convert", "colab", "test"}
+EXTRAS = {
+    *("metaworld", "sim", "torch", "text", "hdf5", "video"),
+    *("tpu", "gpu", "convert", "colab", "test"),
+}
 
 
 def requirements() -> dict[str, list[Requirement]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.training import meshes
 from vidact.models.covar import bridge, leaks, visibility
 from vidact.models.covar.config import CoVARConfig
 from vidact.models.covar.model import CoVAR
@@ -148,7 +149,7 @@ def test_a_bridge_after_every_second_layer():
 
 
 def test_every_kind_has_its_place_on_the_mesh():
-    mesh = jax.make_mesh((4, 2), sharding.AXES, axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    mesh = meshes.mesh(4, 2)
     for kind in bridge.KINDS:
         placed = sharding.parameter_shardings(plan_of(bridge_kind=kind).shapes, mesh)
         split = [path for path, s in placed.items() if path.startswith("bridges/") and any(s.spec)]

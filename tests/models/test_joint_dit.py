@@ -12,6 +12,7 @@ from flax import nnx
 
 from configs import joint_dit, quickstart
 from tests import tiny
+from tests.training import meshes
 from vidact.errors import UserError
 from vidact.inputs import Chunk, Inputs, SampleRequest, observe
 from vidact.models import registry
@@ -258,6 +259,6 @@ def test_every_parameter_has_its_place_on_the_mesh():
     config = joint_dit.get_config()
     config.model.action_dim = config.model.state_dim = 7
     shapes = flat.blueprint(registry.maker(config)).shapes
-    mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(2, 4), sharding.AXES)
+    mesh = meshes.mesh(2, 4)
     for name, value in shapes.items():
         sharding.partition(name, value.shape, mesh)

@@ -9,6 +9,7 @@ import pytest
 from configs import base, joint_dit, metaworld
 from data_pipelines.opening import open_source
 from tests import tiny
+from tests.training import meshes
 from vidact.encoders.encode import encode
 from vidact.models import registry
 from vidact.nn import flat
@@ -31,10 +32,9 @@ def pieces(request, tmp_path_factory):
     return plan, noisy, prepare.fit_codec(config.encoder, train), train.batch_at(0)
 
 
-def gradients(pieces, data: int, fsdp: int):
+def gradients(pieces, *axes: int):
     plan, parameters, codec, batch = pieces
-    devices = np.array(jax.devices()[: data * fsdp]).reshape(data, fsdp)
-    mesh = jax.sharding.Mesh(devices, sharding.AXES)
+    mesh = meshes.mesh(*axes)
     layout = sharding.parameter_shardings(plan.shapes, mesh)
 
     def compute(parameters, batch):
@@ -42,7 +42,8 @@ def gradients(pieces, data: int, fsdp: int):
         return step.gradients(plan, parameters, {}, encode(codec, batch), key, WEIGHTS)
 
     with jax.default_matmul_precision("highest"):
-        compiled = jax.jit(compute, out_shardings=(None, layout))
+        placed = sharding.traced_for(mesh, compute)
+        compiled = jax.jit(placed, out_shardings=(None, layout))
         (loss, _), found = compiled(
             jax.device_put(parameters, layout), feed.to_devices(batch, mesh)
         )
@@ -52,11 +53,11 @@ def gradients(pieces, data: int, fsdp: int):
 def test_eight_devices_give_the_loss_and_gradients_of_one(pieces):
     loss, expected = gradients(pieces, 1, 1)
     largest = max(np.abs(value).max() for value in expected.values())
-    for data, fsdp in ((8, 1), (2, 4)):
-        other, found = gradients(pieces, data, fsdp)
+    for axes in ((8,), (2, 4), (2, 1, 2, 2)):
+        other, found = gradients(pieces, *axes)
         assert abs(other - loss) <= 1e-5 * abs(loss)
         worst = max(np.abs(found[name] - expected[name]).max() for name in expected)
-        assert worst <= 1e-5 * largest, f"{data}x{fsdp}: {worst / largest}"
+        assert worst <= 1e-5 * largest, f"{axes}: {worst / largest}"
 
 
 def shapes_of(module, **changes):
@@ -68,16 +69,17 @@ def shapes_of(module, **changes):
 @pytest.mark.parametrize("module", [base, metaworld, joint_dit])
 def test_every_parameter_matches_a_rule_and_few_stay_whole(module):
     shapes = shapes_of(module)
-    mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(4, 2), sharding.AXES)
-    specs = {name: sharding.partition(name, v.shape, mesh) for name, v in shapes.items()}
-    kept_whole = sum(
-        np.prod(shapes[n].shape) for n, spec in specs.items() if "fsdp" not in tuple(spec)
-    )
-    assert kept_whole < 0.03 * sum(np.prod(v.shape) for v in shapes.values())
+    shardings = sharding.parameter_shardings(shapes, meshes.mesh(4, 2))
+    whole = [v.size for name, v in shapes.items() if not any(shardings[name].spec)]
+    share = sum(whole) / sum(v.size for v in shapes.values())
+    assert sharding.replicated(shapes, shardings) == pytest.approx(share)
+    assert 0 < share < 0.01
 
 
-def test_every_rule_matches_a_parameter():
+def test_every_rule_is_the_first_to_match_a_parameter():
     names = shapes_of(base, lora_rank=4, refiner_depth=1, decoder="mlp").keys()
     names |= shapes_of(metaworld).keys() | shapes_of(base, bridge_kind="self_attention").keys()
-    for pattern, _ in sharding.RULES:
-        assert any(re.search(pattern, name) for name in names), pattern
+    firsts = {
+        next(pattern for pattern, _ in sharding.RULES if re.search(pattern, name)) for name in names
+    }
+    assert firsts == {pattern for pattern, _ in sharding.RULES}

@@ -12,11 +12,12 @@ import pytest
 from etils import epath
 from tensorboardX.proto import event_pb2
 
+from data_pipelines.data_set import short_name
 from data_pipelines.sources.records import TFRecordShard
 from tests import tiny
 from vidact.errors import UserError
 from vidact.nn import flat, lora
-from vidact.training import checkpoints, logs, loop, prepare, runs, state, step
+from vidact.training import checkpoints, logs, loop, runs, state, step
 
 # The tests share their programs through this folder's cache: nothing here changes the step's.
 QUICK = {
@@ -194,5 +195,5 @@ def test_losses_are_logged_by_data_set_where_there_are_several():
     told = {name: value for name, value in values.items() if name.startswith(logs.BY_DATA_SET)}
     assert told == {"loss by data set/video/bridge": 1.5, "loss by data set/video/squares": 0.25}
     assert values["loss by time/video/t 0.25-0.50"] == 1
-    assert prepare.short_name("gs://sets/bridge/1.0.0 split train[:90%]") == "bridge"
-    assert prepare.short_name("recorded split train") == "recorded"
+    assert short_name("gs://sets/bridge/1.0.0 split train[:90%]") == "bridge"
+    assert short_name("recorded split train") == "recorded"

@@ -1,5 +1,6 @@
 """The learning rate's course, the clip, and what decays."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from vidact.training import optimizer
 
 def config(**changes):
     result = base.get_config().optimizer
-    result.update(dict(learning_rate=0.1, warmup=10, final=0.2, **changes))
+    result.update({"learning_rate": 0.1, "warmup": 10, "final": 0.2, **changes})
     return result
 
 
@@ -42,3 +43,44 @@ def test_only_matrices_decay():
         updates, state = change.update(zero, state, params)
     assert (updates["a/kernel"] < 0).all() and (updates["a/lora_b"] < 0).all()
     assert not updates["a/bias"].any()
+
+
+TRUNK, REST = "video/spatial_blocks/mlp/fc1/kernel", "action/blocks/mlp/fc1/kernel"
+
+
+def one_step(kind, **changes):
+    """The second update of two matrices of two layers, for a gradient of random numbers."""
+    rng, shape = np.random.default_rng(0), (2, 128, 256)
+    given = {name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name in (TRUNK, REST)}
+    settings = config(kind=kind, schedule="constant", warmup=1, **changes)
+    change = optimizer.make_optimizer(settings, 10)
+    params = {name: jnp.ones_like(value) for name, value in given.items()}
+    state = change.init(params)
+    for _ in range(2):  # the rate of step 0 is 0
+        updates, state = change.update(given, state, params)
+    return given, updates, state
+
+
+def test_muon_turns_the_trunk_s_matrices_into_orthogonal_ones():
+    given, updates, _ = one_step("muon", clip=1e9)
+    for layer in range(2):
+        values = np.linalg.svd(updates[TRUNK][layer], compute_uv=False)
+        assert values.max() / values.min() < 2 < np.linalg.cond(given[TRUNK][layer])
+    # Adam for an even gradient, whose sign it is; Nesterov's momentum, (b1 m + (1 - b1) g) with m
+    # corrected one step ahead, is 15.7 % more of it in the second step.
+    ahead = 0.9 * (1 - 0.9**2) / (1 - 0.9**3) + 0.1 / (1 - 0.9**2)
+    np.testing.assert_allclose(updates[REST], -0.1 * ahead * np.sign(given[REST]), rtol=1e-3)
+    # As large as AdamW's usual 0.2 to 0.4 of the rate.
+    assert np.sqrt(np.square(updates[TRUNK]).mean()) == pytest.approx(0.2 * 0.1, rel=0.3)
+
+
+def test_adafactor_keeps_sums_of_rows_and_columns_only():
+    given, updates, state = one_step("adafactor", clip=1e9)
+    largest = max(leaf.size for leaf in jax.tree.leaves(state))
+    assert largest == 2 * 256
+    # Its second moment is the product of the means over rows and columns (1804.04235).
+    square = np.square(given[TRUNK], dtype=np.float64)
+    rows, columns = square.mean(2, keepdims=True), square.mean(1, keepdims=True)
+    expected = given[TRUNK] / np.sqrt(rows * columns / square.mean((1, 2), keepdims=True))
+    expected /= max(1, np.sqrt(np.square(expected).mean()))
+    np.testing.assert_allclose(updates[TRUNK], -0.1 * expected, rtol=1e-3, atol=1e-6)

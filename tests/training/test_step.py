@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from data_pipelines.opening import open_source
@@ -160,3 +161,37 @@ def test_the_evaluation_loss_is_the_same_each_time(setup, second):
     moved = dataclasses.replace(second[0], ema=setup.first.ema)
     assert evaluate(moved, setup.batch, setup.codec, t, 0) == losses[0]  # of the average alone
     assert losses[1] != losses[0]
+
+
+def test_microbatches_add_up_to_the_whole_batch(setup):
+    """Parts of every fourth row, as each device of two would pass them, with totals of all rows."""
+    config = {"seed": 3, "weights": WEIGHTS, "ema_decay": EMA}
+    update = jax.jit(step.make_step(setup.plan, optax.sgd(1.0), **config, microbatches=4))
+    first = dataclasses.replace(setup.first, opt_state=optax.sgd(1.0).init(setup.first.params))
+    moved, metrics = update(first, setup.batch, setup.codec)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(3), 0), 4)
+
+    def losses(params, part):
+        rows = {name: value[part::4] for name, value in setup.batch.items()}
+        inputs = encode(setup.codec, rows, jax.random.fold_in(keys[part], 1))
+        return setup.plan.assemble({**params, **first.frozen}).loss(inputs, keys[part])
+
+    @jax.jit
+    @jax.value_and_grad
+    def whole(params):
+        found = [losses(params, part) for part in range(4)]
+        total = 0.0
+        for name, weight in WEIGHTS.items():
+            error = jnp.concatenate([x[name].error for x in found])
+            share = jnp.concatenate([x[name].weight for x in found])
+            total += weight * (error * share).sum() / share.sum()
+        return total
+
+    loss, grads = whole(first.params)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+    largest = max(float(jnp.abs(value).max()) for value in grads.values())
+    for name, value in grads.items():
+        change = first.params[name] - moved.params[name]
+        np.testing.assert_allclose(change, value, atol=1e-5 * largest, err_msg=name)
+    sums = metrics["by_time"]["action"].sum(0)
+    np.testing.assert_allclose(sums[0] / sums[1], metrics["loss/action"], rtol=1e-5)

@@ -29,7 +29,7 @@ class Policy:
         self._run = run
         self._request = sampling.request(run, run.config.evaluate.mode, steps)
         self._batch = batch
-        self._fps = np.full(batch, run.config.data.fps, np.float32)
+        self._fps = np.full(batch, run.fps, np.float32)
 
     def act(
         self,

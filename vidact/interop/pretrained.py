@@ -4,7 +4,6 @@ Each device reads only its part.
 """
 
 import functools
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -43,7 +42,7 @@ def start(config: ml_collections.ConfigDict) -> prepare.Start:
             f"config.train.pretrained={folder}: was trained with another encoder: "
             f"{difference.replace('config.', 'config.encoder.', 1)}; use its values"
         )
-    fingerprint = json.loads((folder / runs.FINGERPRINT).read_text())["sha256"]
+    fingerprint, _ = runs.read_data_set(folder)
     return prepare.Start(
         functools.partial(run_parameters, folder),
         linear.load(folder / runs.CODEC) if config.encoder.kind == "linear" else None,

@@ -32,7 +32,7 @@ def random_frames(run: runs.Run, count: int = SAMPLES) -> dict[str, np.ndarray]:
         "state": rng.uniform(-1, 1, (count, config.model.state_dim)).astype(np.float32),
         "text": words,
         "text_mask": mask,
-        "fps": np.full(count, config.data.fps, np.float32),
+        "fps": np.full(count, run.fps, np.float32),
     }
 
 

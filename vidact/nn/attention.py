@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from vidact.nn import rope
+from vidact.nn import placement, rope, splash
 from vidact.nn.linear import Linear
 from vidact.nn.norms import RMSNorm, scale_rows
+from vidact.nn.placement import place
 
 Rotation = tuple[Float[Array, "n d"], Float[Array, "n d"]]
 
@@ -22,6 +23,9 @@ def attend(
 ) -> Float[Array, "b n h e"]:
     """softmax(q k^T scale + bias) v, the softmax in float32: every attention passes here.
 
+    On a TPU what has no bias and `splash.fits` goes to the splash kernel, on a GPU bfloat16 without
+    bias and mask to cuDNN's; neither holds the logits. Everything else is plain XLA.
+
     Args:
       q: queries.
       k: keys.
@@ -31,6 +35,12 @@ def attend(
       scale: of the logits; by default 1 / sqrt(d).
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if bias is None and q.shape[-1] == v.shape[-1]:
+        platform = placement.platform()
+        if platform == "tpu" and splash.fits(q, k):
+            return splash.attend(q, k, v, key_mask, scale)
+        if platform == "gpu" and key_mask is None and _cudnn_can(q):
+            return jax.nn.dot_product_attention(q, k, v, scale=scale, implementation="cudnn")
     q, k, v = (x.transpose(0, 2, 1, 3) for x in (q * scale, k, v))
     logits = jnp.einsum("bhnd,bhmd->bhnm", q, k, preferred_element_type=jnp.float32)
     if bias is not None:
@@ -40,6 +50,23 @@ def attend(
     weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
     weights = scale_rows(weights, 1 / weights.sum(-1))
     return jnp.einsum("bhnm,bhmd->bhnd", weights.astype(v.dtype), v).transpose(0, 2, 1, 3)
+
+
+def _cudnn_can(q: Float[Array, "b n h d"]) -> bool:
+    """Whether cuDNN's kernel takes these queries: bfloat16, short heads, Ampere or later."""
+    fits = q.dtype == jnp.bfloat16 and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
+    return fits and float(jax.local_devices()[0].compute_capability) >= 8
+
+
+def split_heads(
+    x: Float[Array, "b n c"], count: int, heads: int
+) -> tuple[Float[Array, "b n h d"], ...]:
+    """`count` arrays of heads out of a projection into all of them (queries, keys and values).
+
+    They are cut apart before the heads: a TPU pads an axis of 3 beside heads of 72.
+    """
+    parts = jnp.split(x, count, axis=-1)
+    return tuple(place(part.reshape(*x.shape[:2], heads, -1), "heads") for part in parts)
 
 
 class SelfAttention(nnx.Module):
@@ -63,8 +90,7 @@ class SelfAttention(nnx.Module):
         key_mask: Bool[Array, "b n"] | None = None,
         bias: Float[Array, "#h n n"] | None = None,
     ) -> Float[Array, "b n c"]:
-        qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.heads, -1)
-        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        q, k, v = split_heads(self.qkv(x), 3, self.heads)
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rope.rotate(q, rotation), rope.rotate(k, rotation)
@@ -90,6 +116,6 @@ class CrossAttention(nnx.Module):
         y: Float[Array, "b l c"],
         key_mask: Bool[Array, "b l"] | None,
     ) -> Float[Array, "b n c"]:
-        q = self.q_linear(x).reshape(*x.shape[:2], self.heads, -1)
-        kv = self.kv_linear(y).reshape(*y.shape[:2], 2, self.heads, -1)
-        return self.proj(attend(q, kv[:, :, 0], kv[:, :, 1], key_mask).reshape(x.shape))
+        (q,) = split_heads(self.q_linear(x), 1, self.heads)
+        k, v = split_heads(self.kv_linear(y), 2, self.heads)
+        return self.proj(attend(q, k, v, key_mask).reshape(x.shape))

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 from vidact.nn.attention import CrossAttention, Rotation, SelfAttention
 from vidact.nn.mlp import MLP
 from vidact.nn.norms import modulate
+from vidact.nn.placement import place
 
 
 class DiTBlock(nnx.Module):
@@ -59,6 +60,8 @@ class DiTBlock(nnx.Module):
           frame_mask: False = padding, never a key of attention over time.
           bias: added to the logits of attention over time.
         """
+        # A stream without space has no places to split.
+        x = place(x, "tokens" if x.shape[2] > 1 else "line")
         table = (self.scale_shift_table[...] + t6).astype(x.dtype)
         spread = (over_places(table[:, :, i], x.shape[2]) for i in range(6))
         shift1, scale1, gate1, shift2, scale2, gate2 = spread

@@ -4,6 +4,20 @@ from collections.abc import Callable
 
 import jax
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+CARRY = "carry"
+# What `remat` keeps, but for "none"; see `scan`.
+REMAT = {
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=(),
+        names_which_can_be_offloaded=(CARRY,),
+        offload_src="device",
+        offload_dst="pinned_host",
+    ),
+}
 
 
 class Buffer(nnx.Variable):
@@ -49,22 +63,19 @@ def scan(
       body: one layer's function.
       carry: any tree of arrays.
       layers: a stacked module, or a tuple of them, whose arrays have the layer as first axis.
-      remat: "none", "dots" (keep matmul results) or "full" (keep only the carry).
+      remat: what of a layer is kept for its gradient: "none" computes nothing again, "dots" keeps
+        the products with weights, "full" only the carry, "offload" that in the host's memory.
       unroll: layers per loop iteration.
       collect: `body` returns (carry, more), and the result is (carry, more of all layers, stacked).
     """
     graphdef, state = nnx.split(layers)
 
     def step(carry, layer_state):
+        carry = checkpoint_name(carry, CARRY)
         result = body(carry, nnx.merge(graphdef, layer_state))
         return result if collect else (result, None)
 
-    if remat == "full":
-        step = jax.checkpoint(step, prevent_cse=False)
-    elif remat == "dots":
-        policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-        step = jax.checkpoint(step, prevent_cse=False, policy=policy)
-    elif remat != "none":
-        raise ValueError(f"remat={remat!r}: choose none, dots or full")
+    if remat != "none":
+        step = jax.checkpoint(step, prevent_cse=False, policy=REMAT[remat])
     carry, more = jax.lax.scan(step, carry, state, unroll=unroll)
     return (carry, more) if collect else carry

@@ -6,6 +6,7 @@ from jax import numpy as jnp
 from jaxtyping import Array, Float
 
 from vidact.nn.linear import Linear
+from vidact.nn.placement import place
 
 
 class MLP(nnx.Module):
@@ -20,4 +21,4 @@ class MLP(nnx.Module):
         self.fc2 = Linear(hidden, out, kernel_init=second, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b o"]:
-        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=True))
+        return self.fc2(jax.nn.gelu(place(self.fc1(x), "hidden"), approximate=True))

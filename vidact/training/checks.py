@@ -2,12 +2,13 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
 import numpy as np
 
+from data_pipelines import opening
 from vidact import tiles
 from vidact.actions import METHODS
 from vidact.encoders.text import reader
@@ -15,8 +16,9 @@ from vidact.encoders.video import codec
 from vidact.errors import UserError
 from vidact.models import registry
 from vidact.models.covar import action_decoder, bridge, text_encoder, visibility
-from vidact.nn import unet1d
+from vidact.nn import layers, unet1d
 from vidact.processes import joint_time
+from vidact.training import optimizer
 
 # Per family, what has a width and heads of its own.
 STREAMS = {
@@ -35,7 +37,8 @@ ABSENT: dict[str, dict[str, Any]] = {
 }
 # (smallest, largest, keys)
 BOUNDS = (
-    (1, math.inf, "mesh.fsdp data.threads encoder.patch encoder.frames encoder.channels"),
+    (1, math.inf, "mesh.tensor mesh.context train.microbatches"),
+    (1, math.inf, "data.threads encoder.patch encoder.frames encoder.channels"),
     (1, math.inf, "encoder.clips model.depth model.patch model.action_dim model.state_dim"),
     (1, math.inf, "model.video_width model.video_heads model.action_width model.action_heads"),
     (1, math.inf, "model.bridge_width model.bridge_heads model.bridge_every"),
@@ -45,14 +48,13 @@ BOUNDS = (
     (1, math.inf, "train.steps train.batch_size train.log_every train.evaluate_every"),
     (1, math.inf, "train.checkpoint_every train.keep"),
     (2, math.inf, "data.frames"),
-    (0, math.inf, "data.held_out data.cache_mb optimizer.warmup optimizer.weight_decay"),
+    (0, math.inf, "data.fps data.held_out data.cache_mb optimizer.warmup optimizer.weight_decay"),
     (0, math.inf, "train.loss_weights.video train.loss_weights.action train.loss_weights.refiner"),
     (0, math.inf, "model.latent_chunk model.refiner_depth model.text_depth model.lora_rank"),
     (0, 1, "model.text_dropout model.mode_share model.policy_share train.ema optimizer.final"),
     (0, 2**32 - 1, "seed"),
 )
 POSITIVE = (
-    "data.fps",
     "model.time_shift",
     "model.lora_alpha",
     "optimizer.learning_rate",
@@ -62,7 +64,7 @@ POSITIVE = (
 MULTIPLES = {"model.text_width": text_encoder.HEADS, "model.decoder_channels": unet1d.GROUPS}
 CHOICES = {
     "model.family": tuple(registry.FAMILIES),
-    "model.remat": ("none", "dots", "full"),
+    "model.remat": ("none", *layers.REMAT),
     "model.dtype": ("float32", "bfloat16"),
     "model.bridge_kind": bridge.KINDS,
     "model.visibility": visibility.VISIBILITIES,
@@ -73,6 +75,7 @@ CHOICES = {
     "encoder.kind": codec.KINDS,
     "encoder.text": reader.KINDS,
     "encoder.dtype": ("float32", "bfloat16"),
+    "optimizer.kind": tuple(optimizer.KINDS),
     "train.frozen_dtype": ("float32", "bfloat16"),
 }
 
@@ -97,8 +100,14 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
     ):
         if a != b:
             raise UserError(f"config.{left}={a}: differs from {right}={b}; make them equal")
-    if encoder.kind == "linear":
-        _check_linear(data, encoder)
+    for frames, *resolution in data.buckets or ((data.frames, *data.resolution),):
+        if encoder.kind == "linear":
+            _check_linear(data, encoder, frames, resolution)
+    if data.history:
+        raise UserError(
+            f"config.data.history={data.history}: the family {model.family} sees no frame before "
+            "the first; set 0"
+        )
     if (encoder.text == "words") != (model.text_depth > 0):
         raise UserError(
             f"config.model.text_depth={model.text_depth}: with config.encoder.text="
@@ -110,21 +119,24 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
     _check_widths(model)
 
 
-def _check_linear(data: ml_collections.ConfigDict, encoder: ml_collections.ConfigDict) -> None:
-    """What the linear codec asks of the windows."""
-    if (data.frames - 1) % encoder.frames:
+def _check_linear(
+    data: ml_collections.ConfigDict,
+    encoder: ml_collections.ConfigDict,
+    frames: int,
+    resolution: Sequence[int],
+) -> None:
+    """What the linear codec asks of windows of one shape."""
+    if (frames - 1) % encoder.frames:
         raise UserError(
-            f"config.data.frames={data.frames}: must be 1 + a multiple of "
+            f"config.data.frames={frames}: must be 1 + a multiple of "
             f"config.encoder.frames={encoder.frames}"
         )
-    if len(data.resolution) != 2 or any(
-        side < 1 or side % encoder.patch for side in data.resolution
-    ):
+    if len(resolution) != 2 or any(side < 1 or side % encoder.patch for side in resolution):
         raise UserError(
-            f"config.data.resolution={tuple(data.resolution)}: must be two multiples of "
+            f"config.data.resolution={tuple(resolution)}: must be two multiples of "
             f"config.encoder.patch={encoder.patch}"
         )
-    tiles.check((data.image_key, *data.further_image_keys), data.resolution, data.tiles)
+    tiles.check(opening.cameras(data), resolution, data.tiles)
     if encoder.channels > 3 * encoder.patch**2:
         raise UserError(
             f"config.encoder.channels={encoder.channels}: a patch has {3 * encoder.patch**2} "

@@ -18,8 +18,9 @@ from tqdm import tqdm
 import vidact
 from vidact.batch import Batch
 from vidact.errors import UserError
-from vidact.training import checkpoints, checks, feed, logs, prepare, runs, step
+from vidact.training import agreement, checkpoints, checks, feed, logs, prepare, runs, step
 
+BAD_RECORDS = "bad_records.txt"
 EVALUATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -75,6 +76,7 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
 def _loop(trainer: prepare.Trainer, manager) -> None:
     config, logger = trainer.config.train, logs.Logger(trainer.workdir)
     start = int(trainer.state.step)
+    trainer.train.bad.write_to(trainer.workdir / BAD_RECORDS)
     batches = feed.prefetch(_batches(trainer, start), trainer.mesh)
     bar = tqdm(total=config.steps, initial=start, desc="training", unit="step", mininterval=1.0)
     waiting, pending, clock = 0.0, [], time.perf_counter()
@@ -86,6 +88,8 @@ def _loop(trainer: prepare.Trainer, manager) -> None:
             trainer.state, metrics = trainer.update(trainer.state, on_device, trainer.codec)
             pending.append(metrics)
             bar.update()
+            if config.agree_every and number % config.agree_every == 0:
+                agreement.check(trainer.config, trainer.train, number)
             if config.trace:
                 _trace(trainer.workdir, number, metrics, batch)
             last = number == config.steps
@@ -97,6 +101,8 @@ def _loop(trainer: prepare.Trainer, manager) -> None:
                 values = _summary(pending, trainer.data_sets)
                 seconds = time.perf_counter() - clock
                 values |= {"seconds": seconds / len(pending), "data wait": waiting / seconds}
+                if trainer.train.bad.policy == "skip":
+                    values["windows substituted"] = trainer.train.bad.substituted
                 waiting, pending, clock = 0.0, [], time.perf_counter()
                 logger.write(number, values)
             if trainer.held_out and (number % config.evaluate_every == 0 or last):

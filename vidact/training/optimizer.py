@@ -1,14 +1,18 @@
 """Optimizer and learning-rate schedule."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
 import optax
+import optax.contrib
 
 from vidact.errors import UserError
 from vidact.nn import lora
+
+# The video blocks' matrices.
+TRUNK = re.compile(r"^(video/(spatial|temporal)_blocks|trunk/blocks)/.*/kernel$")
 
 
 def learning_rate(config: ml_collections.ConfigDict, steps: int) -> optax.Schedule:
@@ -24,22 +28,69 @@ def learning_rate(config: ml_collections.ConfigDict, steps: int) -> optax.Schedu
     return optax.join_schedules([warm, after], [config.warmup])
 
 
+def _matrices(params: Mapping[str, Any]) -> dict[str, bool]:
+    """What decays."""
+    return {k: k.endswith("kernel") or lora.is_factor(k) for k in params}
+
+
+def _adamw(config: ml_collections.ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
+    return optax.adamw(
+        rate,
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        mask=_matrices,
+    )
+
+
+def _adafactor(
+    config: ml_collections.ConfigDict, rate: optax.Schedule
+) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.scale_by_factored_rms(),
+        optax.clip_by_block_rms(1.0),
+        optax.add_decayed_weights(config.weight_decay, _matrices),
+        optax.scale_by_learning_rate(rate),
+    )
+
+
+def _muon(config: ml_collections.ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
+    def axes(params: Mapping[str, Any]) -> dict[str, Any]:
+        """In front of a matrix's two axes stands that of the layers."""
+        matrix = optax.contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
+        return {path: matrix if TRUNK.search(path) else None for path in params}
+
+    return optax.contrib.muon(
+        rate,
+        weight_decay=config.weight_decay,
+        adam_weight_decay=config.weight_decay,
+        weight_decay_mask=_matrices,
+        adam_b1=config.b1,
+        adam_b2=config.b2,
+        eps=config.eps,
+        muon_weight_dimension_numbers=axes,
+        consistent_rms=0.2,
+    )
+
+
+KINDS = {"adamw": _adamw, "adafactor": _adafactor, "muon": _muon}
+
+
 def make_optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformation:
-    """AdamW behind a global-norm clip; only matrices decay.
+    """The optimizer of `config.kind` behind a global-norm clip; only matrices decay.
+
+    adamw: two moments of each parameter. adafactor (1804.04235): sums over rows and columns instead
+    of the second, and no first. muon (kellerjordan.github.io/posts/muon): orthogonal updates of the
+    matrices of `TRUNK`, as large as AdamW's, so that the rate is the same (2502.16982); AdamW for
+    the rest. Both have Nesterov's momentum then.
 
     `config.scales` holds (pattern, factor) pairs: a parameter's learning rate is multiplied by the
     factor of the first pattern that its path matches.
     """
     return optax.chain(
         optax.clip_by_global_norm(config.clip),
-        optax.adamw(
-            learning_rate(config, steps),
-            b1=config.b1,
-            b2=config.b2,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            mask=lambda params: {k: k.endswith("kernel") or lora.is_factor(k) for k in params},
-        ),
+        KINDS[config.kind](config, learning_rate(config, steps)),
         _scaled(tuple(config.scales)),
     )
 

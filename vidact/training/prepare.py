@@ -19,10 +19,8 @@ from data_pipelines.sidecars import Sidecar
 from vidact.encoders.text import reader
 from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
-from vidact.models import registry
 from vidact.nn import flat
-from vidact.training import checks, runs, sharding, state, step
-from vidact.training.optimizer import check_scales, make_optimizer
+from vidact.training import checks, program, runs, sharding, state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +73,10 @@ def trainer(
       UserError: the data cannot be read or sizes do not fit; nothing has been written then.
     """
     mesh = sharding.make_mesh(config.mesh)
-    sharding.check_batch(config.train.batch_size, mesh)
-    make = registry.maker(config)
-    plan = flat.blueprint(make)
-    state.check_freeze(plan.shapes, config.train.freeze, plan.buffers)
-    check_scales(plan.shapes, config.optimizer.scales)
-    optimizer = make_optimizer(config.optimizer, config.train.steps)
+    sharding.check_batch(config.train.batch_size, mesh, config.train.microbatches)
     source = open_source(config.data)
+    data_sets = source.names
+    programs = program.build(config, mesh, len(data_sets))
     resuming = runs.has_checkpoint(workdir)
     if resuming:
         runs.check_data_set(workdir, source.name, source.fingerprint)
@@ -92,8 +87,7 @@ def trainer(
         known = runs.read_statistics(workdir)
     train, held_out = open_data(config, source, known)
     checks.check_data(config, source.name, train.widths)
-    create, layout = state_maker(make, plan, config, optimizer, mesh)
-    fresh = create()
+    fresh = programs.create()
     stored = encoded.read(config.data.encoded) if config.data.encoded else None
     if not resuming:
         found = start.parameters({**fresh.params, **fresh.frozen})
@@ -103,17 +97,8 @@ def trainer(
         if stored:
             identities = runs.same_encoders(stored.folder, stored.identities, identities)
         measured = dict(zip(source.names, train.statistics, strict=True))
-        runs.write_assets(workdir, fitted, measured, source.fingerprint, identities)
+        runs.write_assets(workdir, fitted, measured, source, identities)
     codec = None if stored else open_codec(config, workdir / runs.CODEC)
-    data_sets = source.names
-    update = step.make_step(
-        plan,
-        optimizer,
-        seed=config.seed,
-        weights=config.train.loss_weights.to_dict(),
-        ema_decay=config.train.ema,
-        data_sets=len(data_sets),
-    )
     return Trainer(
         config=config,
         workdir=workdir,
@@ -121,10 +106,10 @@ def trainer(
         held_out=held_out,
         codec=jax.device_put(codec, jax.NamedSharding(mesh, jax.P())),
         mesh=mesh,
-        blueprint=plan,
+        blueprint=programs.blueprint,
         state=fresh,
-        update=jax.jit(update, donate_argnums=0, out_shardings=(layout, None)),
-        evaluate=jax.jit(step.make_evaluation(plan)),
+        update=programs.update,
+        evaluate=programs.evaluate,
         data_sets=data_sets,
     )
 
@@ -152,6 +137,7 @@ def open_data(
         sidecars=sidecars,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        multiple=jax.device_count() * config.train.microbatches,
         source=source,
     )
     size = config.train.batch_size
@@ -190,14 +176,3 @@ def fit_codec(config: ml_collections.ConfigDict, train: WindowDataset) -> linear
         codec = linear.blinded(codec)
     print(f"codec psnr: {10 * math.log10(255**2 / error):.1f} dB (training frames)", flush=True)
     return codec
-
-
-def state_maker(make, plan: flat.Blueprint, config, optimizer, mesh):
-    """A jitted function that makes a fresh state, sharded by the rule table, and the shardings."""
-    shardings = sharding.parameter_shardings(plan.shapes, mesh)
-
-    def create():
-        return state.create(make, config.train.freeze, optimizer, config.train.frozen_dtype)
-
-    layout = sharding.like_parameters(jax.eval_shape(create), shardings, mesh)
-    return jax.jit(create, out_shardings=layout), layout

@@ -12,6 +12,7 @@ import jax
 import ml_collections
 
 from data_pipelines import encoded
+from data_pipelines.episodes import Episodes
 from vidact import actions
 from vidact.encoders import frozen
 from vidact.encoders.text import reader
@@ -28,15 +29,26 @@ SetStatistics = Mapping[str, actions.Statistics]
 CONFIG = "config.json"
 CODEC = "assets/video_codec.safetensors"
 STATISTICS = "assets/statistics.json"
-FINGERPRINT = "assets/data_set.json"
+DATA_SET = "assets/data_set.json"
 ENCODERS = "assets/encoders.json"
 SECTIONS = ("seed", "mesh", "data", "encoder", "model", "optimizer", "train", "evaluate")
 # What may change when a run is continued. More steps stretch a cosine schedule.
 FREE_SECTIONS = ("evaluate", "demos")
 FREE_KEYS = (
-    ("train", ("steps", "log_every", "checkpoint_every", "evaluate_every", "keep", "trace")),
+    (
+        "train",
+        (
+            "steps",
+            "log_every",
+            "checkpoint_every",
+            "evaluate_every",
+            "keep",
+            "trace",
+            "agree_every",
+        ),
+    ),
     ("optimizer", ("learning_rate",)),
-    ("data", ("root", "encoded", "coarse", "threads", "cache_mb")),
+    ("data", ("root", "sources", "encoded", "coarse", "threads", "cache_mb")),
     ("encoder", ("weights", "text_weights", "tokenizer")),
 )
 
@@ -51,6 +63,7 @@ class Run:
       config: the configuration that it was trained with.
       model: with the inference (averaged) weights.
       statistics: by data set, in the order of dataset_id: 'action' and 'state', for normalising.
+      rates: by data set, steps a second.
     """
 
     workdir: pathlib.Path
@@ -58,23 +71,34 @@ class Run:
     config: ml_collections.ConfigDict
     model: VideoActionModel
     statistics: dict[str, SetStatistics]
+    rates: dict[str, float]
 
     @property
     def own(self) -> SetStatistics:
-        """Of the data set whose robot is meant: config.evaluate.data_set, or the only one.
+        """Statistics of the data set whose robot is meant; see `data_set`."""
+        return self.statistics[self.data_set]
+
+    @property
+    def fps(self) -> float:
+        """Steps a second of the data set whose robot is meant."""
+        return self.rates[self.data_set]
+
+    @property
+    def data_set(self) -> str:
+        """The data set whose robot is meant: config.evaluate.data_set, or the only one.
 
         Raises:
           UserError: several data sets and none named, or another.
         """
         name = self.config.evaluate.data_set
         if not name and len(self.statistics) == 1:
-            return next(iter(self.statistics.values()))
+            return next(iter(self.statistics))
         if name not in self.statistics:
             raise UserError(
                 f"config.evaluate.data_set={name!r}: this run was trained on "
                 f"{', '.join(self.statistics)}; name the one whose robot is meant"
             )
-        return self.statistics[name]
+        return name
 
     @functools.cached_property
     def codec(self) -> VideoCodec:
@@ -147,6 +171,7 @@ def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
         config=config,
         model=plan.assemble(params),
         statistics=read_statistics(workdir),
+        rates=read_data_set(workdir)[1],
     )
 
 
@@ -160,7 +185,7 @@ def write_assets(
     workdir: pathlib.Path,
     codec: VideoCodec | None,
     statistics: Mapping[str, SetStatistics],
-    fingerprint: str,
+    source: Episodes,
     encoders: Mapping[str, str],
 ) -> None:
     """Writes what belongs to the weights and never changes, each whole or not at all.
@@ -169,7 +194,7 @@ def write_assets(
       workdir: made if it is not there.
       codec: written if it was fitted to the data; one with published weights is only named.
       statistics: by data set: 'action' and 'state'.
-      fingerprint: of the data set.
+      source: the data sets.
       encoders: of `encoders_of`.
     """
     (workdir / "assets").mkdir(parents=True, exist_ok=True)
@@ -179,7 +204,8 @@ def write_assets(
         fitted = codec
         _atomic(workdir / CODEC, lambda p: linear.save(fitted, p))
     _atomic(workdir / ENCODERS, lambda p: p.write_text(json.dumps(dict(encoders))))
-    _atomic(workdir / FINGERPRINT, lambda p: p.write_text(json.dumps({"sha256": fingerprint})))
+    told = json.dumps({"sha256": source.fingerprint, "fps": source.rates})
+    _atomic(workdir / DATA_SET, lambda p: p.write_text(told))
 
 
 def read_statistics(workdir: pathlib.Path) -> dict[str, SetStatistics]:
@@ -253,15 +279,24 @@ def check_data_set(workdir: pathlib.Path, name: str, fingerprint: str) -> None:
     Raises:
       UserError: names the data set.
     """
-    try:
-        known = json.loads((workdir / FINGERPRINT).read_text())["sha256"]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{workdir / FINGERPRINT}: {error!r}; restore it or train again") from error
-    if known != fingerprint:
+    if read_data_set(workdir)[0] != fingerprint:
         raise UserError(
             f"{name}: not the data set that {workdir} was trained on; set config.data.root to that "
             "one, or choose another --workdir"
         )
+
+
+def read_data_set(workdir: pathlib.Path) -> tuple[str, dict[str, float]]:
+    """Hash of the data that a run was trained on, and steps a second by data set.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    try:
+        told = json.loads((workdir / DATA_SET).read_text())
+        return str(told["sha256"]), {name: float(rate) for name, rate in told["fps"].items()}
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{workdir / DATA_SET}: {error!r}; restore it or train again") from error
 
 
 def check_config(where: pathlib.Path, config: ml_collections.ConfigDict, other: Any) -> None:
@@ -275,7 +310,7 @@ def check_config(where: pathlib.Path, config: ml_collections.ConfigDict, other: 
     Raises:
       UserError: names the first key that differs.
     """
-    difference = first_difference(_fixed(config), _fixed(other))
+    difference = first_difference(fixed(config), fixed(other))
     if difference:
         raise UserError(
             f"{where}: belongs to another configuration: {difference}; "
@@ -283,7 +318,7 @@ def check_config(where: pathlib.Path, config: ml_collections.ConfigDict, other: 
         )
 
 
-def _fixed(config: Any) -> dict[str, Any]:
+def fixed(config: Any) -> dict[str, Any]:
     """A configuration as JSON has it, without what may change."""
     plain = json.loads(json.dumps(config if isinstance(config, dict) else config.to_dict()))
     for section in FREE_SECTIONS:

@@ -17,20 +17,30 @@ from vidact.training.state import TrainState, inference_parameters
 
 # Scalars, but under "by_time" those of `by_time` and under "by_data_set" those of `by_data_set`.
 Metrics = dict[str, Any]
+Totals = dict[str, Float[Array, ""]]
 TIME_BUCKETS = 4
 
 
-def total_loss(losses: Losses, weights: Mapping[str, float]) -> tuple[Float[Array, ""], Metrics]:
+def total_loss(
+    losses: Losses, weights: Mapping[str, float], totals: Totals | None = None
+) -> tuple[Float[Array, ""], Metrics]:
     """Weighted sum over modalities of sum(loss * weight) / sum(weight).
 
-    The division is over the whole batch, so that padding never dilutes a modality.
+    The division is over the whole batch, so that padding never dilutes a modality. Where `losses`
+    are of a part of a batch, `totals` are the sums of the weights of all of it.
     """
+    totals = sum_of_weights(losses) if totals is None else totals
     means = {
-        name: (loss.error * loss.weight).sum() / jnp.maximum(loss.weight.sum(), 1e-6)
+        name: (loss.error * loss.weight).sum() / jnp.maximum(totals[name], 1e-6)
         for name, loss in losses.items()
     }
     total = sum((weights[name] * mean for name, mean in means.items()), jnp.zeros(()))
     return total, {f"loss/{name}": mean for name, mean in means.items()}
+
+
+def sum_of_weights(losses: Losses) -> Totals:
+    """What a modality's losses are divided by."""
+    return {name: loss.weight.sum() for name, loss in losses.items()}
 
 
 def by_time(losses: Losses) -> dict[str, Float[Array, "buckets 2"]]:
@@ -73,19 +83,46 @@ def gradients(
     key: Array,
     weights: Mapping[str, float],
     data_sets: int = 1,
+    totals: Totals | None = None,
 ) -> tuple[tuple[Float[Array, ""], Metrics], Parameters]:
-    """Loss, metrics and the gradient with respect to `params`."""
+    """Loss, metrics and the gradient with respect to `params`; `totals` as in `total_loss`."""
 
     def loss(params):
         model = blueprint.assemble({**params, **frozen})
         losses = model.loss(inputs, key)
-        total, metrics = total_loss(losses, weights)
+        total, metrics = total_loss(losses, weights, totals)
         metrics["by_time"] = by_time(losses)
         if data_sets > 1:
             metrics["by_data_set"] = by_data_set(losses, inputs.dataset_id, data_sets)
         return total, metrics
 
     return jax.value_and_grad(loss, has_aux=True)(params)
+
+
+def accumulate(
+    compute: Callable, count: Callable, batch: Mapping[str, Array], key: Array, parts: int
+) -> Any:
+    """The sum over a batch's parts of `compute(part, key, totals)`, one part in memory at a time.
+
+    Every device passes its own rows, of which each part has as many. A first round only adds up
+    `count(part, key)`, the totals; they ask nothing of the network, which XLA leaves out of it.
+    """
+    split = {
+        name: jnp.moveaxis(rows.reshape(-1, parts, *rows.shape[1:]), 1, 0)
+        for name, rows in batch.items()
+    }
+    given = (split, jax.random.split(key, parts))
+    counts = jax.lax.map(lambda part: count(*part), given)
+    totals = jax.tree.map(lambda x: x.sum(0), counts)
+    first = jax.tree.map(lambda x: x[0], given)
+    nothing = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(compute, *first, totals)
+    )
+
+    def add(sums, part):
+        return jax.tree.map(jnp.add, sums, compute(*part, totals)), None
+
+    return jax.lax.scan(add, nothing, given)[0]
 
 
 def make_step(
@@ -96,6 +133,7 @@ def make_step(
     weights: Mapping[str, float],
     ema_decay: float,
     data_sets: int = 1,
+    microbatches: int = 1,
 ) -> Callable[[TrainState, Mapping[str, Array], VideoCodec | None], tuple[TrainState, Metrics]]:
     """The function that the trainer jits; its randomness is folded from (seed, step).
 
@@ -105,14 +143,27 @@ def make_step(
       weights: of the modalities' losses.
       ema_decay: of the average.
       data_sets: how many the batches are mixed from; the metrics tell several apart.
+      microbatches: parts of a batch that pass one after the other, their gradients added up.
     """
 
     def step(state: TrainState, batch: Mapping[str, Array], codec: VideoCodec | None):
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        inputs = encode(codec, batch, jax.random.fold_in(key, 1))
-        (loss, metrics), grads = gradients(
-            blueprint, state.params, state.frozen, inputs, key, weights, data_sets
-        )
+
+        def inputs(part, key):
+            return encode(codec, part, jax.random.fold_in(key, 1))
+
+        def compute(part, key, totals=None):
+            given = (blueprint, state.params, state.frozen, inputs(part, key), key)
+            return gradients(*given, weights, data_sets, totals)
+
+        def count(part, key):
+            model = blueprint.assemble({**state.params, **state.frozen})
+            return sum_of_weights(model.loss(inputs(part, key), key))
+
+        if microbatches == 1:
+            (loss, metrics), grads = compute(batch, key)
+        else:
+            (loss, metrics), grads = accumulate(compute, count, batch, key, microbatches)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         # The average forgets its first steps faster than ema_decay alone would.

@@ -49,6 +49,14 @@ def test_words_of_one_row(capsys):
     assert "reached_deltas(every=3): Relabelling" in rpt
 
 
+def test_published_quantiles_are_told_where_there_are_any(capsys):
+    main(["jaco_play", "droid"])
+    jaco, droid = capsys.readouterr().out.split("\n\n")
+    assert "  published of 77965 steps, 1 % to 99 % of each column of the action:\n" in jaco
+    assert f"\n    {'-0.2 to 0.2, ' * 3}{'0 to 0, ' * 3}0 to 1\n" in jaco
+    assert "published of" not in droid
+
+
 def test_help_shows_examples():
     done = run("--help")
     assert done.returncode == 0

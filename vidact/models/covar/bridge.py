@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from vidact import latents
 from vidact.models.covar.config import CoVARConfig
 from vidact.nn import rope
-from vidact.nn.attention import attend
+from vidact.nn.attention import attend, split_heads
 from vidact.nn.linear import Linear
 from vidact.nn.norms import RMSNorm, layer_norm
 
@@ -26,8 +26,8 @@ class Projections(nnx.Module):
 
     def project(self, x: Float[Array, "b n c"], rotation):
         """Queries, keys and values [B, N, heads, d] of normalised, rotated tokens."""
-        qkv = self.qkv(layer_norm(x)).reshape(*x.shape[:2], 3, self.heads, -1)
-        q, k, v = self.q_norm(qkv[:, :, 0]), self.k_norm(qkv[:, :, 1]), qkv[:, :, 2]
+        q, k, v = split_heads(self.qkv(layer_norm(x)), 3, self.heads)
+        q, k = self.q_norm(q), self.k_norm(k)
         return rope.rotate(q, rotation), rope.rotate(k, rotation), v
 
 

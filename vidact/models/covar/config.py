@@ -50,7 +50,7 @@ class CoVARConfig:
       lora_rank: of the factors beside every affine layer of the video blocks (`vidact.nn.lora`);
         0 = none.
       lora_alpha: what they add is scaled by lora_alpha / lora_rank.
-      remat: none | dots | full.
+      remat: none | dots | full | offload, see `vidact.nn.layers.scan`.
       unroll: layers per scan iteration.
     """
 

@@ -1,0 +1,89 @@
+"""HTML pages as tests look at them: parsed, closed to the outside, and shown by Chromium."""
+
+import html.parser
+import re
+import shutil
+import subprocess
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--v=0",
+    "--window-size=1280,3000",
+]
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags are balanced and collects attributes, texts and tables.
+
+    Attributes:
+      tables: of each table with an id, its rows of cells.
+    """
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.texts: list[str] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.rows = self.tables.setdefault(dict(attrs).get("id", ""), [])
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}>"
+
+    def handle_data(self, data):
+        self.texts.append(data)
+        if {"td", "th"} & set(self.open[-1:]):
+            self.rows[-1][-1] += data.strip()
+
+    def values(self, tag: str, name: str) -> list[str]:
+        return [v for t, n, v in self.attributes if (t, n) == (tag, name)]
+
+
+def check_closed(text: str) -> None:
+    """Refuses scripts and whatever would be fetched."""
+    page = Page(text)
+    for tag, name, value in page.attributes:
+        if name in ("src", "href", "srcset", "poster", "data", "action"):
+            assert value.startswith("data:"), (tag, name, value[:80])
+        assert not name.startswith("on"), (tag, name)
+    assert not re.search(r"https?:|//|@import|url\(|<script|<iframe", without_pictures(text))
+
+
+def without_pictures(text: str) -> str:
+    return re.sub(r"data:image/(webp|jpeg);base64,[A-Za-z0-9+/=]+", "", text)
+
+
+def chromium(folder, page, *arguments) -> tuple[str, str]:
+    """What it prints of a page, and its log, in which a console error says CONSOLE."""
+    profile = f"--user-data-dir={folder / 'profile'}"
+    command = [CHROMIUM, *FLAGS, profile, *arguments, page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr

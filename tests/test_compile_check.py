@@ -1,0 +1,127 @@
+"""The command compiles for pods that are not there; it needs libtpu (the extra tpu) and no TPU."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from tests.tiny import ROOT
+from vidact.training import chips, compile_report
+from vidact.training.compile_report import Pod
+
+LINES = (
+    r"topology: v5e:2x2, 4 chips, mesh: data 1 x fsdp 4 x tensor 1 x context 1",
+    r"batch: 8 \(2 per chip\), microbatches: 1, remat: full, optimizer: adamw",
+    r"hbm per chip: 0\.\d/15\.75 GiB",
+    r"parameters: 0\.\d\d GiB .*",
+    r"optimizer: 0\.\d\d GiB",
+    r"activations: 0\.\d\d GiB .*",
+    r"replicated bytes: 0\.\d %",
+    r"flops per step: \d\.\d{3}e\+11 \(with recomputation \d\.\d{3}e\+11\)",
+    r"collective bytes per step: 0\.\d\d GB .*",
+    r"roofline step time: 0\.\d{3} s by (memory|ici) \(compute .* memory .* ici .* dcn 0\.000\)",
+    r"mfu bound: 0\.\d\d \(hfu 0\.\d\d\)",
+    r"compile time: \d+\.\d s \(fast\)",
+)
+
+
+@pytest.fixture(autouse=True)
+def _libtpu():
+    assert importlib.util.find_spec("libtpu"), "install the extra tpu, as launch/test.sh does"
+
+
+def check(config: str, topology: str, *more: str) -> subprocess.CompletedProcess:
+    """Runs the command as a user does: it must set up JAX by itself."""
+    line = [
+        sys.executable,
+        "-m",
+        "vidact.compile_check",
+        "--config",
+        str(ROOT / "configs" / config),
+    ]
+    line += ["--topology", topology, *more]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX", "XLA", "TPU"))}
+    return subprocess.run(
+        line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_tiny_model_compiles_for_four_chips():
+    done = check("covar.py:tiny", "v5e:2x2", "--batch=2", "--fast")
+    assert done.returncode == 0, done.stderr
+    for pattern, line in zip(LINES, done.stdout.splitlines(), strict=True):
+        assert re.fullmatch(pattern, line), line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("v5e:3",), "--topology v5e:3: not a topology"),
+        (("v5e:7x7",), "--topology v5e:7x7: "),
+        (
+            ("v5e:2x2", "--batch=3", "--config.train.microbatches=2"),
+            "batch_size=12: not a positive",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(arguments, named):
+    done = check("covar.py:tiny", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ") and named in done.stderr
+
+
+def test_memory_that_is_short_is_told_in_one_line():
+    message = (
+        "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm.\nUsed 20.51G of 15.75G hbm. "
+        "Exceeded hbm capacity by 4.76G."
+    )
+    told = str(compile_report._too_large(message, Pod("v5e:4x4"), chips.CHIPS["v5e"]))
+    assert "does not fit 15.75 GiB of v5e:4x4: needs 20.5 GiB, 4.8 GiB too much; lower" in told
+    assert "\n" not in told
+
+
+def test_a_chip_holds_its_shard():
+    mesh = jax.sharding.AbstractMesh((2, 4), ("data", "fsdp"))
+    where = jax.sharding.NamedSharding(mesh, jax.P("fsdp"))
+    tree = [jax.ShapeDtypeStruct((8, 3), "float32", sharding=where)] * 2
+    assert compile_report.held(tree) == 2 * (2 * 3 * 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("topology", "more"),
+    [
+        ("v5e:4x4", ("--batch=4", "--config.train.freeze=()")),
+        ("v5e:4x4", ("--batch=1", "--slices=2")),
+        ("v5p:4x4x4", ("--batch=4",)),
+        ("v6e:16x16", ("--batch=4",)),
+        (
+            "v5e:1x1",
+            (
+                "--batch=1",
+                "--config.train.freeze=('^refiner/','video-branch')",
+                "--config.train.frozen_dtype=bfloat16",
+            ),
+        ),
+    ],
+)
+def test_the_paper_s_model_fits(topology, more):
+    done = check("covar_1b4.py", topology, "--fast", *more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    used, room = map(float, re.search(r"hbm per chip: ([\d.]+)/([\d.]+) GiB", done.stdout).groups())
+    assert used < room
+    share = float(re.search(r"replicated bytes: ([\d.]+) %", done.stdout)[1])
+    assert share < 2 or topology == "v5e:1x1"
+
+
+@pytest.mark.slow
+def test_the_paper_s_model_from_scratch_does_not_fit_one_chip():
+    done = check("covar_1b4.py", "v5e:1x1", "--batch=1", "--fast")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.fullmatch(
+        r"hbm per chip: does not fit 15\.75 GiB .* too much; lower.*\n", done.stdout
+    )

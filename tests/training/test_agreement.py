@@ -1,0 +1,78 @@
+"""Two real processes find out that they do not train the same run."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.data_pipelines import shards
+
+# The second process goes astray in one thing after the other.
+PROGRAM = """
+import sys
+import jax
+from tests.data_pipelines import shards
+from configs import base
+from data_pipelines import pipeline
+from vidact.errors import UserError
+from vidact.training import agreement
+
+number, port, root, other = int(sys.argv[1]), *sys.argv[2:]
+jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=number)
+for seed, rate, folder in ((3, 0.9, root), (4, 0.9, root), (3, 0.8, root), (3, 0.9, other)):
+    config = base.get_config()
+    config.data = shards.config(folder if number else root)
+    config.optimizer.b2 = rate if number else 0.9
+    dataset = pipeline.make_dataset(
+        config.data,
+        seed=seed if number else 3,
+        batch_size=4,
+        process_index=number,
+        process_count=2,
+    )
+    try:
+        agreement.check(config, dataset, 3)
+        print("agreed")
+    except UserError as error:
+        print(error)
+"""
+
+
+@pytest.fixture
+def roots(tmp_path):
+    """Two data sets of the same description whose frames differ."""
+    return [
+        str(shards.write(tmp_path / name, [shards.episode(first + i, steps=6) for i in range(4)]))
+        for name, first in (("one", 0), ("other", 1))
+    ]
+
+
+def _lines(process: subprocess.Popen) -> list[str]:
+    """What a process says; Gloo says something of its own first."""
+    told, _ = process.communicate(timeout=300)
+    return [line for line in told.splitlines() if not line.startswith("[Gloo]")]
+
+
+def test_two_processes(roots):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(number), port, *roots],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    try:
+        told = [_lines(process) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert told[0] == told[1] and len(told[0]) == 4
+    assert told[0][0] == "agreed"
+    wanted = ("another order of windows", "another configuration", "another")
+    for line, differs in zip(told[0][1:], wanted, strict=True):
+        assert line.startswith(f"step 3: processes 1 have {differs} ")

@@ -1,0 +1,111 @@
+"""Bytes and messages of a small program, written down by hand."""
+
+import types
+
+import pytest
+
+from vidact.training import chips, hlo, roofline
+from vidact.training.flops import Work
+
+# A loop of 5 rounds over layers of [8, 128] bfloat16 (2 KiB), each of which gathers a kernel.
+PROGRAM = """HloModule jit_step, num_partitions=4
+
+%take (p0: bf16[5,8,128], p1: s32[]) -> bf16[8,128] {
+  %p0 = bf16[5,8,128]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %p1 = s32[] parameter(1)
+  %z = s32[] constant(0)
+  %slice = bf16[1,8,128]{2,1,0:T(8,128)(2,1)} dynamic-slice(%p0, %p1, %z, %z), dynamic_slice_sizes={1,8,128}
+  ROOT %b = bf16[8,128]{1,0:T(8,128)(2,1)} bitcast(%slice)
+}
+
+%put (p0: bf16[5,8,128], p1: bf16[8,128], p2: s32[]) -> bf16[5,8,128] {
+  %p0 = bf16[5,8,128]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %p1 = bf16[8,128]{1,0:T(8,128)(2,1)} parameter(1)
+  %p2 = s32[] parameter(2)
+  %z = s32[] constant(0)
+  %r = bf16[1,8,128]{2,1,0:T(8,128)(2,1)} bitcast(%p1)
+  ROOT %u = bf16[5,8,128]{2,1,0:T(8,128)(2,1)} dynamic-update-slice(%p0, %r, %p2, %z, %z)
+}
+
+%body (t: (s32[], bf16[5,8,128], bf16[5,8,128])) -> (s32[], bf16[5,8,128], bf16[5,8,128]) {
+  %t = (s32[], bf16[5,8,128]{2,1,0:T(8,128)(2,1)}, bf16[5,8,128]{2,1,0:T(8,128)(2,1)}) parameter(0)
+  %i = s32[] get-tuple-element(%t), index=0
+  %a = bf16[5,8,128]{2,1,0:T(8,128)(2,1)} get-tuple-element(%t), index=1
+  %o = bf16[5,8,128]{2,1,0:T(8,128)(2,1)} get-tuple-element(%t), index=2
+  %x = bf16[8,128]{1,0:T(8,128)(2,1)} fusion(%a, %i), kind=kLoop, calls=%take
+  %g = bf16[32,128]{1,0:T(8,128)(2,1)S(1)} all-gather(%x), channel_id=1, replica_groups=mesh['axis_0'=2,'axis_1'=2] {'axis_0','axis_1'}, dimensions={0}, use_global_device_ids=true
+  %n = bf16[5,8,128]{2,1,0:T(8,128)(2,1)} fusion(%o, %x, %i), kind=kLoop, calls=%put
+  ROOT %r = (s32[], bf16[5,8,128]{2,1,0:T(8,128)(2,1)}, bf16[5,8,128]{2,1,0:T(8,128)(2,1)}) tuple(%i, %a, %n)
+}
+
+%cond (t: (s32[], bf16[5,8,128], bf16[5,8,128])) -> pred[] {
+  %t = (s32[], bf16[5,8,128]{2,1,0:T(8,128)(2,1)}, bf16[5,8,128]{2,1,0:T(8,128)(2,1)}) parameter(0)
+  %i = s32[] get-tuple-element(%t), index=0
+  %n = s32[] constant(5)
+  ROOT %c = pred[] compare(%i, %n), direction=LT
+}
+
+ENTRY %main (a: bf16[5,8,128], b: f32[3,72]) -> f32[3,72] {
+  %a = bf16[5,8,128]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %b = f32[3,72]{1,0:T(8,128)} parameter(1)
+  %z = s32[] constant(0)
+  %t = (s32[], bf16[5,8,128]{2,1,0:T(8,128)(2,1)}, bf16[5,8,128]{2,1,0:T(8,128)(2,1)}) tuple(%z, %a, %a)
+  %w = (s32[], bf16[5,8,128]{2,1,0:T(8,128)(2,1)}, bf16[5,8,128]{2,1,0:T(8,128)(2,1)}) while(%t), condition=%cond, body=%body
+  %s = ((f32[3,72]{1,0:T(8,128)}), f32[3,72]{1,0:T(8,128)S(1)}, u32[]{:S(2)}) copy-start(%b)
+  %d = f32[3,72]{1,0:T(8,128)S(1)} copy-done(%s)
+  ROOT %e = f32[3,72]{1,0:T(8,128)} all-reduce(%d), channel_id=2, replica_groups={{0,2},{1,3}}, to_apply=%add
+}
+"""  # noqa: E501
+LAYER, PADDED = 8 * 128 * 2, 8 * 128 * 4  # f32[3,72] fills a tile of 8 x 128
+LOOP = (LAYER + LAYER) + (LAYER + 0) + (LAYER + LAYER)  # slice, gather to the chip, update
+
+
+def test_traffic_counts_rounds_slices_padding_and_what_stays_on_the_chip():
+    moved = hlo.Module(PROGRAM).traffic()
+    scalars = 5 * 2 * 4  # both fusions read the round's number
+    assert moved == 5 * LOOP + scalars + PADDED + PADDED  # a copy in, a sum out
+
+
+def test_messages_count_rounds_and_know_their_groups():
+    gather, total = hlo.Module(PROGRAM).messages()
+    assert (gather.kind, gather.size, gather.times) == ("all-gather", 3 * LAYER, 5)
+    assert gather.groups == ((0, 1, 2, 3),)
+    assert (total.kind, total.size, total.times) == ("all-reduce", PADDED, 1)
+    assert total.groups == ((0, 2), (1, 3))
+
+
+@pytest.mark.parametrize(
+    ("text", "groups"),
+    [
+        ("replica_groups=[2,2]<=[4], a", ((0, 1), (2, 3))),
+        ("replica_groups=[2,2]<=[2,2]T(1,0), a", ((0, 2), (1, 3))),
+        ("replica_groups=mesh['a'=2,'b'=2] {'a'}, b", ((0, 2), (1, 3))),
+        ("source_target_pairs={{0,1},{1,0}}", ((0, 1), (1, 0))),
+    ],
+)
+def test_groups_in_every_notation(text, groups):
+    assert hlo._groups(text) == groups
+
+
+@pytest.mark.parametrize(("slices", "network"), [(1, "ici"), (2, "dcn")])
+def test_the_longest_need_bounds_the_step(slices, network):
+    chip = chips.Chip(1e12, 1e9, 1e6, 2e4, 1e3, sides=2)
+    places = ((0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0))
+    devices = [
+        types.SimpleNamespace(coords=place, slice_index=number * slices // 4)
+        for number, place in enumerate(places)
+    ]
+    found = roofline.bound(hlo.Module(PROGRAM), Work(4e11, 8e11), chip, devices)
+    assert (found.compute, found.ideal) == (0.2, 0.1)
+    assert found.sent == 5 * 3 * LAYER + PADDED
+    if slices == 1:  # all four talk over both sides of the square, two of them over one
+        assert found.ici == 5 * 3 * LAYER / 2e4 + PADDED / 1e4
+    else:
+        assert found.dcn == found.sent / 1e3
+    assert found.limit == network and found.mfu == found.ideal / getattr(found, network)
+
+
+@pytest.mark.parametrize("wrong", ["v5e:4", "v5e-16", "v7x:4x4", "v5p:4x4", "v5e:0x4", "v5e"])
+def test_no_topologies_are_named(wrong):
+    with pytest.raises(chips.UserError, match=f"--topology {wrong}: "):
+        chips.chip_of(wrong)

@@ -1,0 +1,95 @@
+"""Where activations lie on a mesh: layers name them, training says what the names mean."""
+
+import contextlib
+import contextvars
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import jax
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Shaped
+
+from vidact.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """The mesh that a function is traced for.
+
+    Attributes:
+      mesh: its devices; they need not be this machine's.
+      rules: by name, the partition of an activation's last axes.
+    """
+
+    mesh: Mesh
+    rules: Mapping[str, P]
+
+    @property
+    def platform(self) -> str:
+        """cpu, gpu or tpu."""
+        return on(self.mesh)
+
+
+_CURRENT: contextvars.ContextVar[Placement | None] = contextvars.ContextVar("current", default=None)
+
+
+@contextlib.contextmanager
+def use(placement: Placement | None) -> Iterator[None]:
+    """Traces what is inside for `placement`."""
+    token = _CURRENT.set(placement)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def current() -> Placement | None:
+    """What is traced for; None = whatever devices JAX has, nothing split."""
+    return _CURRENT.get()
+
+
+def platform() -> str:
+    """The platform that is traced for: cpu, gpu or tpu."""
+    placement = current()
+    return placement.platform if placement else jax.default_backend()
+
+
+def place(x: Shaped[Array, "*s"], name: str) -> Shaped[Array, "*s"]:
+    """`x` laid out by the rule of `name`; axes in front of the rule's are left to XLA.
+
+    Nothing happens outside `use` and on a mesh of one device.
+
+    Raises:
+      UserError: an axis does not divide; XLA would pad it without a word.
+      KeyError: there is no such rule.
+    """
+    placement = current()
+    if placement is None or placement.mesh.size == 1:
+        return x
+    rule, mesh = placement.rules[name], placement.mesh
+    front = x.ndim - len(rule)
+    for size, axes in zip(x.shape[front:], rule, strict=True):
+        parts = ways(mesh, axes)
+        if size % parts:
+            raise UserError(
+                f"config.mesh: {axes} of {parts} does not divide the {size} of the activation "
+                f"{name} {x.shape}; choose a divisor"
+            )
+    return jax.lax.with_sharding_constraint(
+        x, NamedSharding(mesh, P(*(P.UNCONSTRAINED,) * front, *rule))
+    )
+
+
+def on(mesh: Mesh) -> str:
+    """The platform of a mesh's devices: cpu, gpu or tpu."""
+    return mesh.devices.flat[0].platform
+
+
+def ways(mesh: Mesh | AbstractMesh, axes: str | tuple[str, ...] | None) -> int:
+    """Into how many parts a partition's entry splits an axis."""
+    names = (axes,) if isinstance(axes, str) else axes or ()
+    count = 1
+    for name in names:
+        count *= mesh.shape[name]
+    return count
