@@ -41,16 +41,17 @@ def lines(folder: pathlib.Path, environments: pathlib.Path, repeats: int) -> Ite
 def _against_tfdata(folder: pathlib.Path, where: pathlib.Path, repeats: int) -> Iterator[str]:
     records = peer_data.tfrecords(folder)
 
-    def sides(size: tuple[int, int], *arguments: int) -> dict[str, list[str]]:
-        rest = [str(records), *map(str, arguments)]
+    def sides(size: tuple[int, int], *arguments: str) -> dict[str, list[str]]:
+        rest = [str(records), *arguments]
         return {
             "ours": _ours("pipeline", folder, size),
             "tf.data": peers.command(where, "tfdata", "peer_tfdata") + rest,
             "octo": peers.command(where, "tfdata", "peer_octo") + rest,
         }
 
-    resized = in_turns(sides(RESIZED, *RESIZED), repeats)
-    yield f"resize ratio: {_ratios(resized)}"
+    resized = sides(RESIZED, *map(str, RESIZED))
+    resized["tf.data antialias"] = [*resized["tf.data"], "antialias"]
+    yield f"resize ratio: {_ratios(in_turns(resized, repeats))}"
     stored = sides(_STORED) | {"decoding": _ours("decoding", folder, _STORED)}
     found = in_turns(stored, repeats, folder / "converted")
     yield f"without resize ratio: {_ratios(found)} (pixels equal: yes)"

@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 import venv
 from collections.abc import Iterator, Sequence
@@ -116,13 +117,14 @@ def setup(folder: pathlib.Path = FOLDER) -> None:
         if not wanting(folder, environment):
             continue
         root, wanted = folder / environment, _requirements(environment)
-        venv.create(root, clear=True, with_pip=True)
-        install = ("-m", "pip", "install", "--quiet", "--no-deps", "-r", str(wanted))
-        done = subprocess.run([root / "bin" / "python", *install], capture_output=True, text=True)
+        venv.create(root, clear=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(root / "bin" / "python")]
+        install = [*pip, "install", "--quiet", "--no-deps", "-r", str(wanted)]
+        done = subprocess.run(install, capture_output=True, text=True)
         if done.returncode:
             last = (done.stderr.strip() or "no message").splitlines()[-1]
             raise UserError(f"{root}: pip ended with: {last}; mend it and run again")
-        _link_ffmpeg(root)
+        link_ffmpeg(root)
         (root / _DONE).write_text(wanted.read_text())
 
 
@@ -130,7 +132,7 @@ def _requirements(environment: str) -> pathlib.Path:
     return PROGRAMS / f"{environment}.txt"
 
 
-def _link_ffmpeg(root: pathlib.Path) -> None:
+def link_ffmpeg(root: pathlib.Path) -> None:
     """Gives torchcodec the FFmpeg that PyAV's wheel brings, under the names that it looks for.
 
     The wheel's files are named lib<name>-<hash>.so.<version>; they are linked by that name, by

@@ -1,6 +1,6 @@
 """A lean tf.data pipeline over the TFRecord files of an RLDS data set.
 
-  python peer_tfdata.py FOLDER [HEIGHT WIDTH]
+  python peer_tfdata.py FOLDER [HEIGHT WIDTH [antialias]]
 
 Only what is wanted is parsed; windows are shuffled as references to their episode's JPEG files, not
 as pixels; each frame is decoded once, the accurate way, and copied once, into its batch.
@@ -55,7 +55,7 @@ def windows(number: tf.Tensor, episode: dict) -> tf.data.Dataset:
     )
 
 
-def decode(window: dict, size: list[int]) -> dict:
+def decode(window: dict, size: list[int], antialias: bool) -> dict:
     """Decodes the frames of a window, and resizes them where a size is given."""
     start = window["place"][1]
     files = tf.ensure_shape(window.pop("images")[start : start + FRAMES], [FRAMES])
@@ -66,22 +66,26 @@ def decode(window: dict, size: list[int]) -> dict:
         ]
     )
     if size:
-        frames = tf.cast(tf.round(tf.image.resize(frames, size, "bilinear")), tf.uint8)
+        frames = tf.image.resize(frames, size, "bilinear", antialias=antialias)
+        frames = tf.cast(tf.round(frames), tf.uint8)
     return {"pixels": frames, **window}
 
 
-def batches(folder: pathlib.Path, size: list[int]) -> Iterator[peer_loop.Windows]:
+def batches(
+    folder: pathlib.Path, size: list[int], antialias: bool = False
+) -> Iterator[peer_loop.Windows]:
     """Endless; on as many threads as the other sides have."""
     options = tf.data.Options()
     options.threading.private_threadpool_size = THREADS
     options.deterministic = False
     found = records(folder).map(parse, num_parallel_calls=THREADS)
     found = found.interleave(windows, cycle_length=_OPEN_EPISODES).shuffle(_SHUFFLED)
-    found = found.map(lambda window: decode(window, size), num_parallel_calls=THREADS)
+    found = found.map(lambda window: decode(window, size, antialias), num_parallel_calls=THREADS)
     found = found.batch(BATCH, drop_remainder=True).prefetch(1).with_options(options)
     for batch in found.as_numpy_iterator():
         yield peer_loop.Windows(batch["place"], batch["pixels"])
 
 
 if __name__ == "__main__":
-    peer_loop.serve(batches(pathlib.Path(sys.argv[1]), [int(side) for side in sys.argv[2:]]))
+    read, sides = pathlib.Path(sys.argv[1]), [int(side) for side in sys.argv[2:4]]
+    peer_loop.serve(batches(read, sides, sys.argv[4:] == ["antialias"]))
