@@ -1,6 +1,7 @@
 """Measures the pipeline, and hashes its batches.
 
 Examples:
+  python -m data_pipelines.benchmark --setup-peers
   python -m data_pipelines.benchmark
   python -m data_pipelines.benchmark --hash-batches 8 --hosts 4 --resume-at 3
   python -m data_pipelines.benchmark --hash-batches 8 --hosts 2 --source converted:DIR
@@ -10,7 +11,9 @@ Examples:
 With --hash-batches K: SHA-256 of the first K batches that N hosts together see, the same for every
 number of hosts and wherever a new start falls. Without: what opening and reading cost on generated
 episodes (40 of 60 to 129 steps, 256 x 256 JPEG of 24 KB), converted. CPU figures are medians over
-repeats in which both sides take turns; nothing is kept in memory between batches.
+repeats in which both sides take turns; nothing is kept in memory between batches. Other pipelines
+on the same episodes are measured too, once --setup-peers has installed them: TensorFlow, PyTorch
+and LeRobot, in environments of their own, which nothing else here uses.
 """
 
 import contextlib
@@ -23,7 +26,7 @@ from collections.abc import Iterator
 import ml_collections
 
 from data_pipelines import pipeline
-from data_pipelines.measuring import data, decoding, hashing, memory, reading
+from data_pipelines.measuring import data, decoding, hashing, memory, peer_ratios, peers, reading
 from vidact import command
 from vidact.errors import UserError
 
@@ -46,11 +49,16 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--source", default="", help="KIND:DIR or DIR; default: generated")
     parser.add_argument("--config", default=str(data.BASE), help="a configuration file")
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--setup-peers", action="store_true", help="install other pipelines: 9 GB")
+    parser.add_argument("--peers", type=pathlib.Path, default=peers.FOLDER, help="where they are")
     args, overrides = parser.parse_known_args(arguments)
     config = command.override(command.load_config(args.config), overrides)
+    if args.setup_peers:
+        peers.setup(args.peers)
+        return
     with _folder() as folder:
         if args.hash_batches is None:
-            measure(folder, args.repeats)
+            measure(folder, args.repeats, args.peers)
             return
         if args.source:
             config.data.root = args.source
@@ -71,8 +79,8 @@ def main(arguments: list[str]) -> None:
         print(f"batches sha256: {found}")
 
 
-def measure(folder: pathlib.Path, repeats: int) -> None:
-    """Prints all measured lines; what other pipelines cost on the same data would follow them."""
+def measure(folder: pathlib.Path, repeats: int, environments: pathlib.Path) -> None:
+    """Prints all measured lines; those about other pipelines come last."""
     whole = folder / "whole"
     data.make(whole, 40)
     config = data.config(whole / "converted")
@@ -97,6 +105,8 @@ def measure(folder: pathlib.Path, repeats: int) -> None:
     memory.share_survey(thousand / "converted", million)
     small, large = memory.peak_mb(thousand / "converted"), memory.peak_mb(million)
     say(f"memory growth 1k->1M: {large / small:.2f} ({small:.0f} to {large:.0f} MB)")
+    for line in peer_ratios.lines(whole, environments, repeats):
+        say(line)
 
 
 def say(line: str) -> None:

@@ -1,0 +1,1 @@
+"""Programs that measure: those of peers import nothing of this project."""
