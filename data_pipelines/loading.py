@@ -212,7 +212,7 @@ class WindowDataset:
         arrays["embodiment_id"][row] = self.robots.index(robot)
         return episode.instructions[start]
 
-    def _normalise(self, arrays: dict[str, np.ndarray]) -> None:
+    def _normalise(self, arrays: dict[str, Any]) -> None:
         """Actions and states, in place; padding beyond a data set's own columns stays zero."""
         for data_set in np.unique(arrays["dataset_id"]).tolist():
             rows = arrays["dataset_id"] == data_set

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import tqdm
+from etils import epath
 from jaxtyping import Int
 
 from data_pipelines import statistics
@@ -71,10 +72,18 @@ def _file(data_set: DataSet, train: Int[np.ndarray, " n"], bad: BadRecords) -> p
     """Named by a hash of what decides the outcome; files' content by size and time of change."""
     digest = hashlib.sha256(f"{_VERSION} {data_set.fingerprint} {bad.policy}".encode())
     for path in data_set.source.files:
-        stat = path.stat()
-        digest.update(f"{path.name} {stat.length} {stat.mtime}".encode())
+        digest.update(f"{path.name} {_stamp(path)}".encode())
     digest.update(train.tobytes())
     return folder() / f"{digest.hexdigest()}.json"
+
+
+def _stamp(path: epath.Path) -> str:
+    """Size and time of change, which a bucket tells by the second and a disk by the nanosecond."""
+    if "://" in str(path):
+        stat = path.stat()
+        return f"{stat.length} {stat.mtime}"
+    found = os.stat(path)
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _pass(data_set: DataSet, train: Int[np.ndarray, " n"], bad: BadRecords) -> Survey:

@@ -129,7 +129,7 @@ def test_a_published_codec_and_text_encoder_from_data_to_evaluation(data, tmp_pa
     assert stored.told["instructions"] == ["", "move the square to its place"]
     assert known[""].shape == (1, 24) and known[""].dtype == np.float16
     dataset = pipeline.make_dataset(config.data, seed=0, batch_size=1)
-    fields = sidecar.read(sidecar.rows(dataset.windows)[:3])
+    fields = sidecar.read(sidecar.rows(dataset.windows.all())[:3])
     assert fields["latents"].shape == (3, 2, 2, 2, 4) and fields["condition"].shape == (
         3,
         1,

@@ -43,12 +43,12 @@ def test_settings_that_cannot_work_are_named(run, changes, named):
 
 
 def test_another_robot_is_named(run):
-    whole = run.statistics["action"]
+    whole = run.own["action"]
     half = {f.name: getattr(whole, f.name) for f in dataclasses.fields(whole)}
     half = {name: value if name == "count" else value[:2] for name, value in half.items()}
-    other = {"action": type(whole)(**half), "state": run.statistics["state"]}
+    other = {"action": type(whole)(**half), "state": run.own["state"]}
     with pytest.raises(UserError, match=r"2 dimensions.*tasks='\(\)'"):
-        success.check(dataclasses.replace(run, statistics=other))
+        success.check(dataclasses.replace(run, statistics={run.data_set: other}))
 
 
 def test_a_run_of_several_cameras_is_refused_before_any_rollout(run):

@@ -78,5 +78,5 @@ def test_scan_runs_them_in_order(stack, remat, unroll):
 
 
 def test_an_unknown_rematerialisation_is_refused(stack):
-    with pytest.raises(ValueError, match="remat='half': choose none, dots or full"):
+    with pytest.raises(ValueError, match="remat='half': choose none, dots, full, offload"):
         layers.scan(lambda x, layer: layer(x), normal(2, WIDTH), stack, remat="half")

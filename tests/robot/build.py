@@ -117,7 +117,10 @@ def run() -> runs.Run:
         step=12,
         config=config,
         model=jax_model(),
-        statistics={k: actions.measure(rng.normal(3, 2, (50, n))) for k, n in spread.items()},
+        statistics={
+            "own": {k: actions.measure(rng.normal(3, 2, (50, n))) for k, n in spread.items()}
+        },
+        rates={"own": config.data.fps},
     )
     vars(run)["codec"] = codec()  # there is no work directory to read it from
     return run

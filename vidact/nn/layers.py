@@ -75,6 +75,8 @@ def scan(
         result = body(carry, nnx.merge(graphdef, layer_state))
         return result if collect else (result, None)
 
+    if remat not in ("none", *REMAT):
+        raise ValueError(f"remat={remat!r}: choose none, {', '.join(REMAT)}")
     if remat != "none":
         step = jax.checkpoint(step, prevent_cse=False, policy=REMAT[remat])
     carry, more = jax.lax.scan(step, carry, state, unroll=unroll)
