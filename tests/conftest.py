@@ -11,6 +11,8 @@ os.environ["XLA_FLAGS"] = (
     f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     # Compiling is most of what these tests do; run times at their sizes do not matter.
     " --xla_backend_optimization_level=0"
+    # On a busy machine the 8 devices' threads wait long for each other; XLA would abort after 40 s.
+    " --xla_cpu_collective_call_terminate_timeout_seconds=600"
 )
 # Several programs in flight on 8 virtual devices wait for each other's threads until XLA aborts.
 os.environ["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"

@@ -35,7 +35,7 @@ def test_a_refiner_makes_coarse_actions_more_precise(tmp_path, capsys):
     one, other = runs.load(base), runs.load(refined)
     for before, after in (
         (one.codec.later_basis, other.codec.later_basis),
-        (one.statistics["action"].mean, other.statistics["action"].mean),
+        (one.own["action"].mean, other.own["action"].mean),
         (one.model.video.x_embedder.kernel[...], other.model.video.x_embedder.kernel[...]),
     ):
         np.testing.assert_array_equal(before, after)

@@ -48,7 +48,7 @@ def seen():
 def expected(images, states, noise, steps):
     """What the JAX side makes of the same noise, in robot units."""
     run = build.run()
-    statistics, method = run.statistics, run.config.data.normalisation
+    statistics, method = run.own, run.config.data.normalisation
     words, mask = text.tokenize(TEXTS, build.CONFIG.max_words, build.CONFIG.vocabulary)
     normalised = actions.normalise(states, statistics["state"], method)
     fps = np.full(len(images), run.config.data.fps, np.float32)
