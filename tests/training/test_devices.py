@@ -53,7 +53,7 @@ def gradients(pieces, *axes: int):
 def test_eight_devices_give_the_loss_and_gradients_of_one(pieces):
     loss, expected = gradients(pieces, 1, 1)
     largest = max(np.abs(value).max() for value in expected.values())
-    for axes in ((8,), (2, 4), (2, 1, 2, 2)):
+    for axes in ((2, 4), (2, 1, 2, 2)):
         other, found = gradients(pieces, *axes)
         assert abs(other - loss) <= 1e-5 * abs(loss)
         worst = max(np.abs(found[name] - expected[name]).max() for name in expected)

@@ -72,8 +72,8 @@ def sides(
       UserError: as `make_mesh`.
     """
     inner, fsdp = config.tensor * config.context, config.fsdp
-    if not fsdp:
-        raise UserError("config.mesh.fsdp=0: set -1 or a divisor of the number of devices")
+    if fsdp < -1 or not fsdp:
+        raise UserError(f"config.mesh.fsdp={fsdp}: must be at least 1, or -1 for what there is")
     if fsdp < 0:
         fsdp = math.gcd(max(devices // slices // inner, 1), FSDP_MOST)
     data = config.data if config.data > 0 else devices // (fsdp * inner)
