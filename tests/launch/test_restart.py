@@ -1,4 +1,4 @@
-"""launch/restart.sh repeats a command on exit code 75 only, and passes SIGTERM down and codes up."""
+"""launch/restart.sh repeats a command on exit code 75 only; SIGTERM goes down, codes go up."""
 
 import os
 import pathlib
