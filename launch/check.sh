@@ -30,14 +30,17 @@ if command -v gcloud >/dev/null; then
   bash launch/tpu_vm.sh train "${flags[@]}" --type v5litepod-16 --spot --bucket b -- "${train[@]}" \
     >"$scratch/commands"
   for verb in stop delete; do bash launch/tpu_vm.sh "$verb" "${flags[@]}" >>"$scratch/commands"; done
+  # Those that docs/cloud.md shows, less what asks for a login or only writes settings.
+  sed ':a;/\\$/{N;s/\\\n//;ba}; s/PROJECT\b/my-project/g' docs/cloud.md | grep '^gcloud ' \
+    | grep -v 'auth login\|config set' >>"$scratch/commands"
   while read -r line; do
     told=$(bash -c "$line" 2>&1 </dev/null || true)
     [[ $told = *"do not currently have an active account"* ]] || fail "$line: $told"
   done <"$scratch/commands"
-  echo "ok: launch/tpu_vm.sh: gcloud takes the flags of $(wc -l <"$scratch/commands") commands;" \
-    "stopped at: no account"
+  echo "ok: launch/tpu_vm.sh, docs/cloud.md: gcloud takes the flags of" \
+    "$(wc -l <"$scratch/commands") commands; stopped at: no account"
 else
-  echo "left out: launch/tpu_vm.sh: no gcloud here"
+  echo "left out: launch/tpu_vm.sh, docs/cloud.md: no gcloud here"
 fi
 
 PATH=$root/xpk/bin:$PATH bash launch/xpk.sh --cluster=c --workload=w --tpu-type=v5litepod-16 \
@@ -47,7 +50,7 @@ PATH=$root/xpk/bin:$PATH bash launch/xpk.sh --cluster=c --workload=w --tpu-type=
 "$root/xpk/bin/python" tests/launch/xpk_pod.py "$scratch/pod.yaml"
 echo "ok: launch/xpk.sh: xpk's dry run went through to kubectl apply, which it leaves out"
 
-variables=(--env BUCKET=b --env "ARGUMENTS=--config configs/covar_1b4.py --workdir='two words'")
+variables=(--env BUCKET=a-bucket --env "ARGUMENTS=--config configs/covar_1b4.py --workdir='two words'")
 told=$("$root/sky/bin/sky" launch --dryrun --yes launch/sky.yaml "${variables[@]}" 2>&1 || true)
 [[ $told = *"GCP access is disabled"* ]] || fail "sky: $told"
 echo "ok: launch/sky.yaml: SkyPilot takes the file; stopped at: GCP access is disabled"
