@@ -27,7 +27,8 @@ case $verb in
   running) running ;;
   follow)
     [ -s run.pid ] || { echo "error: $PWD: nothing was started here" >&2 && exit 2; }
-    tail -n 100 -F run.log --pid="$(cat run.pid)" 2>/dev/null ;;
+    tail -n 100 -F run.log --pid="$(cat run.pid)" 2>/dev/null
+    for _ in {1..50}; do [ ! -e run.code ] || break; sleep 0.1; done ;;  # written a moment later
   code) [ ! -e run.code ] || cat run.code ;;
   stop) running && kill -TERM "$(cat run.pid)" ;;
   -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" ;;

@@ -38,8 +38,8 @@ def test_the_code_and_the_output_are_kept(call):
     assert call("running").returncode == 1
     done = call("start", "bash", "-c", 'echo "$1"; exit 3', "name", "two words")
     assert done.returncode == 0, done.stderr
-    call("follow")
-    assert wait_for_code(call) == "3"
+    assert call("follow").returncode == 0
+    assert call("code").stdout == "3\n"
     assert call("running").returncode == 1
     assert "two words\n" in call("follow").stdout
 
