@@ -36,8 +36,9 @@ for ((start = 1; ; start++)); do
   sleep 1  # a command that always exits 75 does not keep a core busy
   [ -z "$told" ] || break
 done
-if [ "$code" != 0 ]; then
-  what="failed" && [ "$code" != 75 ] || what="was told to stop, checkpoint saved"
-  echo "error: $1: $what; exit code $code at start $start" >&2
-fi
+case $code in
+  0) ;;
+  75) echo "vidact: $1: was told to stop, checkpoint saved; exit code 75 at start $start" >&2 ;;
+  *) echo "error: $1: failed; exit code $code at start $start" >&2 ;;
+esac
 exit "$code"

@@ -63,7 +63,7 @@ def stopped(code: int, how: signal.Signals) -> tuple[int, str, str]:
 def test_a_stop_reaches_the_command_whose_75_is_passed_on(how):
     code, out, errors = stopped(75, how)
     assert (code, out) == (75, "saved\n")
-    assert errors == "error: bash: was told to stop, checkpoint saved; exit code 75 at start 1\n"
+    assert errors == "vidact: bash: was told to stop, checkpoint saved; exit code 75 at start 1\n"
 
 
 @pytest.mark.parametrize("wanted", [0, 2])
