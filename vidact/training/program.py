@@ -84,6 +84,7 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh, data_sets: int = 1) -> 
         seed=config.seed,
         weights=train.loss_weights.to_dict(),
         ema_decay=train.ema,
+        spike=train.spike,
         data_sets=data_sets,
         microbatches=train.microbatches,
     )
