@@ -17,7 +17,7 @@ from data_pipelines.sources.records import TFRecordShard
 from tests import tiny
 from vidact.errors import UserError
 from vidact.nn import flat, lora
-from vidact.training import checkpoints, logs, loop, runs, state, step
+from vidact.training import checkpoints, logs, loop, runs, state, step, summary
 
 # The tests share their programs through this folder's cache: nothing here changes the step's.
 QUICK = {
@@ -190,8 +190,8 @@ def test_a_run_with_a_frozen_branch_in_bfloat16_goes_on_bit_for_bit(data, tmp_pa
 def test_losses_are_logged_by_data_set_where_there_are_several():
     pair = np.asarray([[3.0, 2.0], [0.0, 0.0], [1.0, 4.0]])
     times = {"video": np.ones((step.TIME_BUCKETS, 2))}
-    rows = [{"loss": 1.0, "by_time": times, "by_data_set": {"video": pair}}] * 2
-    values = loop._summary(rows, ("bridge", "empty", "squares"))
+    rows = [{"loss": 1.0, "skipped": False, "by_time": times, "by_data_set": {"video": pair}}] * 2
+    values = summary.of_steps(rows, ("bridge", "empty", "squares"))
     told = {name: value for name, value in values.items() if name.startswith(logs.BY_DATA_SET)}
     assert told == {"loss by data set/video/bridge": 1.5, "loss by data set/video/squares": 0.25}
     assert values["loss by time/video/t 0.25-0.50"] == 1

@@ -118,11 +118,17 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
     if config.data.coarse and not model.refiner_depth:
         raise UserError("config.model.refiner_depth=0: config.data.coarse trains a refiner; set 4")
     _check_widths(model)
-    _check_loop(config.train)
+    _check_loop(config)
 
 
-def _check_loop(train: ml_collections.ConfigDict) -> None:
-    """What may neither be bounded nor chosen from a list."""
+def _check_loop(config: ml_collections.ConfigDict) -> None:
+    """What has neither bounds nor choices."""
+    train = config.train
+    if train.picture_every and not config.data.held_out:
+        raise UserError(
+            f"config.train.picture_every={train.picture_every}: pictures are of held-out episodes; "
+            "set config.data.held_out, or 0"
+        )
     if 0 < train.spike <= 1:
         raise UserError(
             f"config.train.spike={train.spike}: must be above 1, or 0 to skip only what is not "

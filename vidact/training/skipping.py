@@ -1,23 +1,18 @@
-"""Steps that are skipped: judged on the device, noticed at the log line, kept for looking at.
+"""Which steps are skipped, decided on the device.
 
-A step whose loss or gradient is not finite, or larger than `config.train.spike` times what is usual,
-changes nothing but the step's number, as OLMo 2 skips (2501.00656; its bound is six standard
-deviations). Usual is the mean of the accepted steps: of all while they are few, then exponentially
-forgetting, as ZClip (2504.02507) averages norms. What was skipped does not move it, so that a run
-whose loss really jumped stops, see `config.train.stop_after_skipped`, rather than gets used to it.
+A step whose loss or gradient norm is not finite, or above `config.train.spike` times what is usual,
+changes nothing but the step's number. OLMo-core's SkipStepOptimizer skips by the same two values,
+against the last 128 steps' mean and deviation; two running means, as ZClip's (2504.02507), keep the
+state small and ask for no sorting. Usual is the mean of the accepted steps: of all while they are
+few, then exponentially forgetting. What was skipped does not move it: a run whose loss really
+jumped stops (`config.train.stop_after_skipped`) rather than gets used to it.
 """
 
-import pathlib
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.struct
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-
-from vidact.errors import UserError
 
 SETTLED = 50
 """Accepted steps before anything finite counts as a spike: a run begins with large changes."""
