@@ -200,12 +200,18 @@ def _batches(trainer: prepare.Trainer, start: int):
         yield first
 
 
+def digest(batch: Mapping[str, np.ndarray]) -> str:
+    """A hash of a batch's names and values."""
+    found = hashlib.sha256()
+    for name, value in sorted(batch.items()):
+        found.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    return found.hexdigest()
+
+
 def _trace(workdir: pathlib.Path, number: int, metrics, batch: Batch) -> None:
     """Appends a step's loss, exactly, and a hash of its batch."""
-    digest = hashlib.sha256()
-    for name, value in sorted(batch.as_dict().items()):
-        digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
-    line = {"step": number, "loss": float(metrics["loss"]).hex(), "batch": digest.hexdigest()}
+    loss = float(metrics["loss"]).hex()
+    line = {"step": number, "loss": loss, "batch": digest(batch.as_dict())}
     with (workdir / "trace.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -132,9 +132,14 @@ def work(config: ml_collections.ConfigDict, batch: Mapping[str, Any], codec: Any
       batch: arrays, or their shapes, by field.
       codec: of the run, or None where latents are stored.
     """
-    inputs = jax.eval_shape(encode, codec, dict(batch))
-    rows, latents, height, width, _ = inputs.latents.shape
+
+    def sizes(codec, batch):
+        inputs = encode(codec, batch)
+        return inputs.latents, inputs.actions
+
+    latents, actions = jax.eval_shape(sizes, codec, dict(batch))
+    rows, count, height, width, _ = latents.shape
     patch = config.model.patch
     frame = -(-height // patch) * -(-width // patch)
-    tokens = rows * (latents * frame + inputs.actions.shape[1] + 1)
+    tokens = rows * (count * frame + actions.shape[1] + 1)
     return Work(tokens, flops.model_step(config, batch, codec))
