@@ -38,7 +38,7 @@ def test_spikes_count_once_enough_is_known_and_move_nothing():
     found, usual = judged([1.0] * 10 + [500.0] + [1.0] * 39)
     assert all(found)  # few steps are known yet
     calm = [1.0] * 60
-    found, usual = judged([*calm, 9.9, 10.5, np.nan, np.inf])
+    found, usual = judged([*calm, 9.9, 12.0, np.nan, np.inf])
     assert found == [True] * 61 + [False] * 3
     assert usual.in_a_row == 3 and usual.accepted == 61
     np.testing.assert_allclose(usual.gradient_norm, (60 + 9.9) / 61, rtol=1e-5)
