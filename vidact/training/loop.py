@@ -162,8 +162,9 @@ def _begun(
 ) -> None:
     """Says how long it took to get here; of a new run, shows its first batch."""
     jax.block_until_ready(metrics)
-    told = f"first step after s: {meter.age:.1f} of which compiling: {meter.compiling:.1f}"
-    tqdm.write(told)
+    if jax.process_index() > 0:
+        return
+    tqdm.write(f"first step after s: {meter.age:.1f} of which compiling: {meter.compiling:.1f}")
     if batch is None:
         return
     with meter.aside():
@@ -187,7 +188,8 @@ def _fetch(
     config, rows = trainer.config.train, jax.device_get(pending)
     with meter.aside():
         batch_of = (lambda _: 0) if trainer.config.overfit_one_batch else (lambda n: n - 1)
-        skipped.notice(rows, number, trainer.train, batch_of, trainer.workdir, config.spike)
+        if jax.process_index() == 0:
+            skipped.notice(rows, number, trainer.train, batch_of, trainer.workdir, config.spike)
         skipped.check(rows, number, config.stop_after_skipped, trainer.workdir)
     return rows
 

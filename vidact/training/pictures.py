@@ -60,16 +60,17 @@ class Sampler:
         )
 
     def draw(self, step: int) -> pathlib.Path:
-        """Samples with the state as it is after `step`; returns the file."""
+        """Samples with the state as it is after `step`; the first process writes. Returns the file."""
         trainer = self._trainer
         found = jax.device_get(self._sample(trainer.state, self._batch, trainer.codec))
-        rows = []
+        path, rows = trainer.workdir / FOLDER / f"{step}.png", []
+        if jax.process_index() > 0:
+            return path
         for i in range(len(found["window"])):
             videos = [found[name][i] for name in ("video", "generated") if name in found]
             title = _title(self._dataset, int(found["window"][i])) + ("" if videos else WITHOUT)
             actions = [found["actions"][i], found["generated actions"][i]]
             rows.append(drawing.Row(title, videos, actions, found["action_mask"][i]))
-        path = trainer.workdir / FOLDER / f"{step}.png"
         drawing.draw(path, rows)
         return path
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vidact.training import feed, logs, prepare, step
@@ -31,7 +30,7 @@ def held_out(trainer: prepare.Trainer) -> dict[str, float]:
     batch = feed.to_devices(trainer.held_out.batch_at(0), trainer.mesh)
     rows = []
     for t in TIMES:
-        times = jnp.full((batch["actions"].shape[0], 2), t)
+        times = np.full((batch["actions"].shape[0], 2), t, np.float32)
         rows.append(trainer.evaluate(trainer.state, batch, trainer.codec, times, 0))
     rows = jax.device_get(rows)
     values = {f"held out {name}": value for name, value in _mean(rows).items()}
