@@ -60,7 +60,7 @@ class Sampler:
         )
 
     def draw(self, step: int) -> pathlib.Path:
-        """Samples with the state as it is after `step`; the first process writes. Returns the file."""
+        """Samples with the state after `step`; returns the file, which the first process writes."""
         trainer = self._trainer
         found = jax.device_get(self._sample(trainer.state, self._batch, trainer.codec))
         path, rows = trainer.workdir / FOLDER / f"{step}.png", []
