@@ -139,10 +139,15 @@ def get_config() -> ml_collections.ConfigDict:
             freeze=(),  # patterns of paths, or names of vidact.training.state.PRESETS
             frozen_dtype="float32",  # of the kernels that `freeze` keeps; or bfloat16
             pretrained="",
+            spike=10.0,  # steps with a loss or gradient so many times the usual are skipped; 0 = no
+            stop_after_skipped=10,  # in a row
             log_every=50,
             evaluate_every=400,
             checkpoint_every=400,
             keep=2,
+            picture_every=0,  # steps between sampled pictures of held-out windows; 0 = never
+            wandb="",  # project at Weights & Biases, which the extra wandb installs; "" = none
+            profile=(),  # first and last step that the profiler records
             trace=False,
             agree_every=1000,  # steps between checks that all processes do the same; 0 = never
         )

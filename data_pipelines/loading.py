@@ -109,6 +109,10 @@ class WindowDataset:
         """This process's block of batch `step`, loaded now."""
         return self._drawn(self.order[step])
 
+    def whole_at(self, step: int) -> Batch:
+        """Batch `step` of all processes, loaded now."""
+        return self._drawn(self.order[step]._replace(block=slice(None)))
+
     def from_step(self, step: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Batches step, step + 1, ..., loaded ahead by config.threads threads.
 

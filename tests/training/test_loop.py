@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
+from PIL import Image
 from tensorboardX.proto import event_pb2
 
 from data_pipelines.data_set import short_name
@@ -17,7 +18,17 @@ from data_pipelines.sources.records import TFRecordShard
 from tests import tiny
 from vidact.errors import UserError
 from vidact.nn import flat, lora
-from vidact.training import checkpoints, logs, loop, runs, state, step
+from vidact.training import (
+    checkpoints,
+    logs,
+    loop,
+    meters,
+    prepare,
+    runs,
+    state,
+    step,
+    summary,
+)
 
 # The tests share their programs through this folder's cache: nothing here changes the step's.
 QUICK = {
@@ -116,14 +127,49 @@ def test_checkpoints_of_another_run_are_refused(data, whole, tmp_path):
         runs.load(tmp_path / "run")
 
 
-def test_what_is_not_finite_is_named_and_never_saved(data, tmp_path):
+def test_what_is_not_finite_is_skipped_told_and_never_saved(data, tmp_path):
     config = tiny.config(data, train__steps=8, train__checkpoint_every=4, **QUICK)
     config.train.log_every = 100  # the check must not wait for the log
+    config.train.stop_after_skipped = 3
     config.optimizer.warmup, config.optimizer.learning_rate = 0, 1e30
-    with pytest.raises(UserError, match=r"step \d: (loss|gradient_norm) is not finite; lower"):
+    with pytest.raises(UserError, match=r"step 4: 3 steps in a row were skipped, here loss"):
         loop.run(config, tmp_path)
     # Step 1, which Orbax always saves, was sound; step 4, due by then, was not.
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
+    told = json.loads((tmp_path / "skipped/2.json").read_text())
+    assert told["why"][0].endswith("is not finite")
+    trace = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
+    with np.load(tmp_path / "skipped/3.npz") as batch:
+        assert loop.digest(dict(batch)) == trace[2]["batch"]
+
+
+def test_what_is_not_on_the_device_stops_the_step(data, tmp_path):
+    trainer = prepare.trainer(tiny.config(data, **QUICK), tmp_path)
+    meter = meters.Meter(trainer.config, jax.devices())
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device"):
+        loop.advance(trainer, trainer.train.batch_at(0).as_dict(), meter)
+
+
+def test_a_run_shows_its_data_its_samples_and_its_profile(data, tmp_path):
+    changes = {"train__picture_every": 2, "train__profile": (2, 2), "data__held_out": 0.2}
+    config = tiny.config(data, train__steps=2, **{**QUICK, **changes})
+    config.evaluate.sample_steps = 1
+    loop.run(config, tmp_path)
+    for name in ("first_batch", "2"):
+        with Image.open(tmp_path / f"pictures/{name}.png") as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        red = (pixels == (220, 40, 40)).all(-1) | (np.abs(pixels - (200.0, 40, 40)) < 30).all(-1)
+        assert red.any()  # the square, and curves
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+    (row,) = logs.read(tmp_path)
+    assert row["skipped"] == 0 and 0 < row["goodput"] < 1 and row["TFLOP/s"] > 0
+    assert "MFU" not in row  # of a CPU
+    times = [name for name in row if name.startswith("held out by time/action/")]
+    assert [name[-4:] for name in times] == [f"{0.05 + i / 10:.2f}" for i in range(10)]
+    mean = np.mean([row[name] for name in times])
+    assert row["held out loss/action"] == pytest.approx(mean)
+    table = (tmp_path / "parameters.txt").read_text()
+    assert "video/x_embedder/kernel" in table and "Total" in table
 
 
 def test_how_long_and_how_often_may_change(data, whole):
@@ -191,8 +237,8 @@ def test_a_run_with_a_frozen_branch_in_bfloat16_goes_on_bit_for_bit(data, tmp_pa
 def test_losses_are_logged_by_data_set_where_there_are_several():
     pair = np.asarray([[3.0, 2.0], [0.0, 0.0], [1.0, 4.0]])
     times = {"video": np.ones((step.TIME_BUCKETS, 2))}
-    rows = [{"loss": 1.0, "by_time": times, "by_data_set": {"video": pair}}] * 2
-    values = loop._summary(rows, ("bridge", "empty", "squares"))
+    rows = [{"loss": 1.0, "skipped": False, "by_time": times, "by_data_set": {"video": pair}}] * 2
+    values = summary.of_steps(rows, ("bridge", "empty", "squares"))
     told = {name: value for name, value in values.items() if name.startswith(logs.BY_DATA_SET)}
     assert told == {"loss by data set/video/bridge": 1.5, "loss by data set/video/squares": 0.25}
     assert values["loss by time/video/t 0.25-0.50"] == 1

@@ -70,6 +70,20 @@ def test_padding_carries_no_loss(setup, second):
     assert not same(setup.update(setup.first, batch, setup.codec)[1], second[1])
 
 
+@pytest.mark.parametrize("value", [np.nan, 1e30])
+def test_a_step_that_is_not_finite_changes_nothing_but_its_number(setup, second, value):
+    batch = {**setup.batch, "actions": setup.batch["actions"] * np.float32(value)}
+    before = second[0]
+    after, metrics = setup.update(before, batch, setup.codec)
+    assert metrics["skipped"] and metrics["in_a_row"] == 1
+    assert after.step == before.step + 1 and after.usual.accepted == before.usual.accepted
+    for name in ("params", "frozen", "ema", "opt_state"):
+        assert same(getattr(after, name), getattr(before, name)), name
+    once_more, metrics = setup.update(after, setup.batch, setup.codec)
+    assert not metrics["skipped"] and metrics["in_a_row"] == 0
+    assert not same(once_more.params, after.params)
+
+
 def test_a_step_depends_on_nothing_but_its_arguments(setup, second):
     assert same(setup.update(setup.first, setup.batch, setup.codec), second)
     later = dataclasses.replace(setup.first, step=jnp.asarray(7, jnp.int32))

@@ -15,6 +15,7 @@ from vidact.encoders.video.codec import latent_shape
 from vidact.encoders.video.linear import to_uint8
 from vidact.inputs import Chunk, Observation, SampleRequest, observe
 from vidact.processes import joint_time
+from vidact.training import program
 from vidact.training.runs import Run
 
 
@@ -77,18 +78,8 @@ def generates(mode: str) -> tuple[bool, bool]:
 
 def request(run: Run, mode: str, steps: int, refine: bool = True) -> SampleRequest:
     """A request for windows of the length that the run was trained on."""
-    data, settings = run.config.data, run.config.evaluate
-    count = latent_shape(run.config)[0]
-    return SampleRequest(
-        mode=mode,
-        latents=count,
-        actions=data.frames - 1,
-        steps=steps,
-        action_steps=settings.action_steps or None,
-        video_guidance=settings.video_guidance,
-        action_guidance=settings.action_guidance,
-        refine=refine,
-    )
+    sizes = latent_shape(run.config)[0], run.config.data.frames - 1
+    return program.request(run.config, mode, steps, *sizes, refine)
 
 
 def sample(run: Run, observation: Observation, request: SampleRequest, key: Array) -> Chunk:

@@ -95,4 +95,4 @@ def _share_large_arrays_only() -> None:
 
 
 def _training_only(state: TrainState) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in ("step", "params", "frozen", "ema", "opt_state")}
+    return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}

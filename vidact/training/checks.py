@@ -46,12 +46,13 @@ BOUNDS = (
     (1, math.inf, "model.mlp_ratio model.unroll"),
     (1, math.inf, "model.text_width model.vocabulary encoder.stride model.max_words"),
     (1, math.inf, "train.steps train.batch_size train.log_every train.evaluate_every"),
-    (1, math.inf, "train.checkpoint_every train.keep"),
+    (1, math.inf, "train.checkpoint_every train.keep train.stop_after_skipped"),
     (2, math.inf, "data.frames"),
     (0, math.inf, "data.fps data.held_out data.cache_mb optimizer.warmup optimizer.weight_decay"),
     (0, math.inf, "train.loss_weights.video train.loss_weights.action train.loss_weights.refiner"),
     (0, math.inf, "model.latent_chunk model.refiner_depth model.text_depth model.lora_rank"),
     (0, 1, "model.text_dropout model.mode_share model.policy_share train.ema optimizer.final"),
+    (0, math.inf, "train.spike train.picture_every"),
     (0, 2**32 - 1, "seed"),
 )
 POSITIVE = (
@@ -117,6 +118,29 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
     if config.data.coarse and not model.refiner_depth:
         raise UserError("config.model.refiner_depth=0: config.data.coarse trains a refiner; set 4")
     _check_widths(model)
+    _check_loop(config)
+
+
+def _check_loop(config: ml_collections.ConfigDict) -> None:
+    """What has neither bounds nor choices."""
+    train = config.train
+    if train.picture_every and not config.data.held_out:
+        raise UserError(
+            f"config.train.picture_every={train.picture_every}: pictures are of held-out episodes; "
+            "set config.data.held_out, or 0"
+        )
+    if 0 < train.spike <= 1:
+        raise UserError(
+            f"config.train.spike={train.spike}: must be above 1, or 0 to skip only what is not "
+            "finite"
+        )
+    if train.profile:
+        whole = len(train.profile) == 2 and all(isinstance(n, int) for n in train.profile)
+        if not whole or not 1 <= train.profile[0] <= train.profile[1]:
+            raise UserError(
+                f"config.train.profile={train.profile}: must be the first and the last step, for "
+                "example (10, 12), or ()"
+            )
 
 
 def _check_linear(

@@ -54,6 +54,37 @@ CHIPS = {
     "v6e": Chip(918e12, 31.25 * GIB, 1638e9, 400e9, 12.5e9, 2),
 }
 
+# Dense bfloat16 peaks per second by a part of the name that the driver gives, the first that fits;
+# NVIDIA's data sheets (those of H100 and H200 print twice as much, with sparsity).
+GPUS = (
+    ("B200", 2250e12),
+    ("H200", 989e12),
+    ("H100 NVL", 835e12),
+    ("H100 PCIe", 756e12),
+    ("H100", 989e12),
+    ("A100", 312e12),
+    ("L40S", 362e12),
+    ("RTX 4090", 165e12),
+    ("RTX A6000", 155e12),
+)
+# What JAX calls the generations (device_kind).
+TPUS = {
+    "TPU v4": "v4",
+    "TPU v5 lite": "v5e",
+    "TPU v5e": "v5e",
+    "TPU v5": "v5p",
+    "TPU v5p": "v5p",
+    "TPU v6 lite": "v6e",
+    "TPU v6e": "v6e",
+}
+
+
+def peak(kind: str) -> float | None:
+    """Bfloat16 FLOPs per second of a device that JAX calls so; None where no table has it."""
+    if kind in TPUS:
+        return CHIPS[TPUS[kind]].flops
+    return next((flops for name, flops in GPUS if name in kind), None)
+
 
 def prepare_environment() -> None:
     """Sets `ENVIRONMENT`; call it before anything imports JAX."""

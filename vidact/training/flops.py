@@ -1,7 +1,7 @@
 """FLOPs of a program, counted from its jaxpr: matrix products and convolutions, loops included."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -31,16 +31,26 @@ def training_step(config: ml_collections.ConfigDict) -> Work:
     Raises:
       UserError: as `program.build`.
     """
-    return Work(*(_step(config, remat) for remat in ("none", config.model.remat)))
+    given = (example.batch(config).as_dict(), example.codec(config))
+    return Work(model_step(config, *given), _step(config, *given))
 
 
-def _step(config: ml_collections.ConfigDict, remat: str) -> float:
+def model_step(config: ml_collections.ConfigDict, batch: Mapping[str, Any], codec: Any) -> float:
+    """`Work.model` of a step on a given batch.
+
+    Args:
+      config: the whole configuration.
+      batch: the global batch's arrays, or their shapes, by field.
+      codec: arrays or shapes, or None where latents are stored.
+    """
     config = config.copy_and_resolve_references()
-    config.model.remat = remat
-    mesh = sharding.one_device()
-    built = program.build(config, mesh)
-    arguments = built.arguments(example.batch(config).as_dict(), example.codec(config))
-    return count(built.step, *arguments)
+    config.model.remat = "none"
+    return _step(config, batch, codec)
+
+
+def _step(config: ml_collections.ConfigDict, batch: Mapping[str, Any], codec: Any) -> float:
+    built = program.build(config, sharding.one_device())
+    return count(built.step, *built.arguments(batch, codec))
 
 
 def count(function: Callable, *args: Any) -> float:

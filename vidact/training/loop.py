@@ -3,25 +3,36 @@
 import contextlib
 import hashlib
 import json
-import math
 import pathlib
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from clu import parameter_overview
 from tqdm import tqdm
 
 import vidact
 from vidact.batch import Batch
-from vidact.errors import UserError
-from vidact.training import agreement, checkpoints, checks, feed, logs, prepare, runs, step
+from vidact.training import (
+    agreement,
+    checkpoints,
+    checks,
+    feed,
+    logs,
+    meters,
+    pictures,
+    prepare,
+    profiling,
+    runs,
+    skipped,
+    step,
+    summary,
+)
 
 BAD_RECORDS = "bad_records.txt"
-EVALUATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
+PARAMETERS = "parameters.txt"
 
 
 def run(
@@ -38,10 +49,11 @@ def run(
 
     Raises:
       UserError: the data cannot be read, the work directory belongs to another configuration, or
-        the loss is not finite.
+        too many steps in a row were skipped.
     """
     workdir = pathlib.Path(workdir).absolute()
     checks.check_sizes(config)
+    logs.check(config.train.wandb)
     check_workdir(config, workdir)
     trainer = prepare.trainer(config, workdir, start)
     with checkpoints.open_manager(
@@ -74,44 +86,112 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
 
 
 def _loop(trainer: prepare.Trainer, manager) -> None:
-    config, logger = trainer.config.train, logs.Logger(trainer.workdir)
-    start = int(trainer.state.step)
-    trainer.train.bad.write_to(trainer.workdir / BAD_RECORDS)
+    config, workdir, start = trainer.config.train, trainer.workdir, int(trainer.state.step)
+    trainer.train.bad.write_to(workdir / BAD_RECORDS)
+    meter = meters.Meter(trainer.config, list(trainer.mesh.devices.flat))
     batches = feed.prefetch(_batches(trainer, start), trainer.mesh)
+    sampler = pictures.Sampler(trainer) if config.picture_every else None
     bar = tqdm(total=config.steps, initial=start, desc="training", unit="step", mininterval=1.0)
-    waiting, pending, clock = 0.0, [], time.perf_counter()
-    with contextlib.closing(logger), contextlib.closing(bar):
+    logger = logs.Logger(workdir, trainer.config)
+    profiler = profiling.Profiler(workdir, config.profile)
+    pending, rows = [], []  # what the steps since the last line returned: on the device, fetched
+    with contextlib.ExitStack() as stack:
+        for opened in (logger, bar, profiler):
+            stack.enter_context(contextlib.closing(opened))
         for number in range(start + 1, config.steps + 1):
-            before = time.perf_counter()
-            batch, on_device = next(batches)
-            waiting += time.perf_counter() - before
-            trainer.state, metrics = trainer.update(trainer.state, on_device, trainer.codec)
+            with meter.waiting():
+                batch, on_device = next(batches)
+            with profiler.step(number, trainer.state):
+                metrics = advance(trainer, on_device, meter)
             pending.append(metrics)
+            profiler.after(number, metrics)
             bar.update()
+            if number == start + 1:
+                _begun(trainer, meter, logger, metrics, batch if start == 0 else None)
             if config.agree_every and number % config.agree_every == 0:
-                agreement.check(trainer.config, trainer.train, number)
+                with meter.aside(metrics):
+                    agreement.check(trainer.config, trainer.train, number)
             if config.trace:
-                _trace(trainer.workdir, number, metrics, batch)
+                _trace(workdir, number, metrics, batch)
             last = number == config.steps
             saving = manager.should_save(number) or (last and manager.latest_step() != number)
             logging = number % config.log_every == 0 or last
-            if saving or logging:  # what is not finite is never saved
-                _check_finite(pending, number, trainer.workdir)
+            if saving or logging:
+                rows += _fetch(trainer, meter, pending, number)
+                pending, sound = [], not rows[-1]["skipped"]
+                saving &= sound or last
             if logging:
-                values = _summary(pending, trainer.data_sets)
-                seconds = time.perf_counter() - clock
-                values |= {"seconds": seconds / len(pending), "data wait": waiting / seconds}
+                values = summary.of_steps(rows, trainer.data_sets)
+                values |= meter.line(on_device, trainer.codec, int(values["skipped"]))
                 if trainer.train.bad.policy == "skip":
                     values["windows substituted"] = trainer.train.bad.substituted
-                waiting, pending, clock = 0.0, [], time.perf_counter()
                 logger.write(number, values)
+                rows = []
             if trainer.held_out and (number % config.evaluate_every == 0 or last):
-                logger.write(number, evaluation_loss(trainer))
-                clock = time.perf_counter()
+                with meter.aside(metrics):
+                    logger.write(number, summary.held_out(trainer))
+            if sampler and (number % config.picture_every == 0 or last):
+                with meter.aside(metrics):
+                    logger.picture(number, "samples", sampler.draw(number))
             if saving:
                 meta = {"step": number, "version": vidact.__version__, "config": _plain(trainer)}
-                checkpoints.save(manager, trainer.state, meta)
+                with meter.aside(metrics):
+                    checkpoints.save(manager, trainer.state, meta)
         manager.wait_until_finished()
+
+
+def advance(
+    trainer: prepare.Trainer, batch: Mapping[str, jax.Array], meter: meters.Meter
+) -> step.Metrics:
+    """Dispatches a step and does not wait for it; what it returns stays on the device.
+
+    Raises:
+      RuntimeError: something was not on the devices yet, and would be sent there at every step.
+    """
+    with meter.step(batch), jax.transfer_guard("disallow"):
+        trainer.state, metrics = trainer.update(trainer.state, batch, trainer.codec)
+    return metrics
+
+
+def _begun(
+    trainer: prepare.Trainer,
+    meter: meters.Meter,
+    logger: logs.Logger,
+    metrics: step.Metrics,
+    batch: Batch | None,
+) -> None:
+    """Says how long it took to get here; of a new run, shows its first batch."""
+    jax.block_until_ready(metrics)
+    if jax.process_index() > 0:
+        return
+    tqdm.write(f"first step after s: {meter.age:.1f} of which compiling: {meter.compiling:.1f}")
+    if batch is None:
+        return
+    with meter.aside():
+        overview = parameter_overview.get_parameter_overview(
+            {**trainer.state.params, **trainer.state.frozen}, include_stats="sharding"
+        )
+        (trainer.workdir / PARAMETERS).write_text(overview + "\n")
+        windows = trainer.train.indices_at(0)
+        path = pictures.first_batch(trainer.workdir, trainer.train, batch, windows)
+        logger.picture(1, "first batch", path)
+
+
+def _fetch(
+    trainer: prepare.Trainer, meter: meters.Meter, pending: list[step.Metrics], number: int
+) -> list[step.Metrics]:
+    """Waits for the steps up to `number`; what was skipped among them is written down.
+
+    Raises:
+      UserError: too many in a row were.
+    """
+    config, rows = trainer.config.train, jax.device_get(pending)
+    with meter.aside():
+        batch_of = (lambda _: 0) if trainer.config.overfit_one_batch else (lambda n: n - 1)
+        if jax.process_index() == 0:
+            skipped.notice(rows, number, trainer.train, batch_of, trainer.workdir, config.spike)
+        skipped.check(rows, number, config.stop_after_skipped, trainer.workdir)
+    return rows
 
 
 def _batches(trainer: prepare.Trainer, start: int):
@@ -122,58 +202,18 @@ def _batches(trainer: prepare.Trainer, start: int):
         yield first
 
 
-def evaluation_loss(trainer: prepare.Trainer) -> dict[str, float]:
-    """Mean held-out loss per modality over fixed times, with fixed noise and windows."""
-    assert trainer.held_out is not None
-    batch = feed.to_devices(trainer.held_out.batch_at(0), trainer.mesh)
-    rows = []
-    for t in EVALUATION_TIMES:
-        times = jnp.full((trainer.config.train.batch_size, 2), t)
-        rows.append(trainer.evaluate(trainer.state, batch, trainer.codec, times, 0))
-    return {f"held out {name}": value for name, value in _mean(rows).items()}
-
-
-def _summary(rows: list[step.Metrics], data_sets: Sequence[str]) -> dict[str, float]:
-    """Means over steps, and the losses by those ranges of t and data sets that occurred."""
-    rows, count = jax.device_get(rows), step.TIME_BUCKETS
-    ranges = [f"t {i / count:.2f}-{(i + 1) / count:.2f}" for i in range(count)]
-    groups = {"by_time": (logs.BY_TIME, ranges), "by_data_set": (logs.BY_DATA_SET, data_sets)}
-    values = _mean([{k: v for k, v in row.items() if k not in groups} for row in rows])
-    for key, (prefix, members) in groups.items():
-        for name in rows[0].get(key, {}):
-            totals = np.sum([row[key][name] for row in rows], axis=0)
-            for member, (error, weight) in zip(members, totals, strict=True):
-                if weight > 0:
-                    values[f"{prefix}{name}/{member}"] = float(error / weight)
-    return values
-
-
-def _mean(rows: Sequence[step.Metrics]) -> dict[str, float]:
-    rows = jax.device_get(rows)
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-
-
-def _check_finite(rows: list[step.Metrics], number: int, workdir: pathlib.Path) -> None:
-    """Waits for the steps of `rows`, the last of which is `number`.
-
-    Raises:
-      UserError: names the first step whose loss or gradient is not finite.
-    """
-    for back, row in enumerate(reversed(jax.device_get(rows))):
-        bad = [n for n in ("loss", "gradient_norm") if not math.isfinite(row[n])]
-        if bad:
-            raise UserError(
-                f"step {number - back}: {bad[0]} is not finite; lower "
-                f"config.optimizer.learning_rate and continue from the last checkpoint in {workdir}"
-            )
+def digest(batch: Mapping[str, np.ndarray]) -> str:
+    """A hash of a batch's names and values."""
+    found = hashlib.sha256()
+    for name, value in sorted(batch.items()):
+        found.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    return found.hexdigest()
 
 
 def _trace(workdir: pathlib.Path, number: int, metrics, batch: Batch) -> None:
     """Appends a step's loss, exactly, and a hash of its batch."""
-    digest = hashlib.sha256()
-    for name, value in sorted(batch.as_dict().items()):
-        digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
-    line = {"step": number, "loss": float(metrics["loss"]).hex(), "batch": digest.hexdigest()}
+    loss = float(metrics["loss"]).hex()
+    line = {"step": number, "loss": loss, "batch": digest(batch.as_dict())}
     with (workdir / "trace.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -9,6 +9,7 @@ import ml_collections
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from vidact.inputs import SampleRequest
 from vidact.models import registry
 from vidact.nn import flat, placement
 from vidact.training import sharding, state, step
@@ -84,6 +85,7 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh, data_sets: int = 1) -> 
         seed=config.seed,
         weights=train.loss_weights.to_dict(),
         ema_decay=train.ema,
+        spike=train.spike,
         data_sets=data_sets,
         microbatches=train.microbatches,
     )
@@ -101,4 +103,26 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh, data_sets: int = 1) -> 
             compiler_options=TPU_OPTIONS if placement.on(mesh) == "tpu" else None,
         ),
         evaluate=jax.jit(sharding.traced_for(mesh, step.make_evaluation(plan))),
+    )
+
+
+def request(
+    config: ml_collections.ConfigDict,
+    mode: str,
+    steps: int,
+    latents: int,
+    actions: int,
+    refine: bool = True,
+) -> SampleRequest:
+    """How config.evaluate says to sample windows of so many latents and actions."""
+    settings = config.evaluate
+    return SampleRequest(
+        mode=mode,
+        latents=latents,
+        actions=actions,
+        steps=steps,
+        action_steps=settings.action_steps or None,
+        video_guidance=settings.video_guidance,
+        action_guidance=settings.action_guidance,
+        refine=refine,
     )

@@ -14,6 +14,7 @@ from flax import nnx
 from vidact.errors import UserError
 from vidact.nn import flat
 from vidact.nn.flat import Parameters
+from vidact.training import skipping
 
 # What a name in `config.train.freeze` stands for: regular expressions of paths.
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -31,11 +32,12 @@ class TrainState:
     """Everything that changes while training, plus what is frozen.
 
     Attributes:
-      step: number of updates done, int32.
+      step: number of steps done, skipped ones too, int32.
       params: trainable parameters by path, float32.
       frozen: the others by path: by `config.train.freeze`, and the model's buffers; see `kept`.
       ema: exponential moving average of `params`.
       opt_state: the optimizer's state over `params`.
+      usual: what a step is judged by, see `vidact.training.skipping`.
     """
 
     step: Any
@@ -43,6 +45,7 @@ class TrainState:
     frozen: Parameters
     ema: Parameters
     opt_state: Any
+    usual: skipping.Usual
 
 
 def split_frozen(
@@ -115,6 +118,7 @@ def create(
         frozen=kept(frozen, buffers, frozen_dtype),
         ema=jax.tree.map(jnp.copy, params),
         opt_state=optimizer.init(params),
+        usual=skipping.fresh(),
     )
 
 

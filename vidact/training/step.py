@@ -1,6 +1,5 @@
 """One training step: a pure function of (state, batch, seed)."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,9 +12,11 @@ from vidact.encoders.encode import encode
 from vidact.encoders.video.codec import VideoCodec
 from vidact.models.protocol import Losses, ModalityLoss
 from vidact.nn.flat import Blueprint, Parameters
+from vidact.training import skipping
 from vidact.training.state import TrainState, inference_parameters
 
-# Scalars, but under "by_time" those of `by_time` and under "by_data_set" those of `by_data_set`.
+# Scalars, but under "by_time" those of `by_time`, under "by_data_set" those of `by_data_set`, and
+# under "usual" the means that a step was judged by.
 Metrics = dict[str, Any]
 Totals = dict[str, Float[Array, ""]]
 TIME_BUCKETS = 4
@@ -132,6 +133,7 @@ def make_step(
     seed: int,
     weights: Mapping[str, float],
     ema_decay: float,
+    spike: float = 0.0,
     data_sets: int = 1,
     microbatches: int = 1,
 ) -> Callable[[TrainState, Mapping[str, Array], VideoCodec | None], tuple[TrainState, Metrics]]:
@@ -142,6 +144,8 @@ def make_step(
       seed: of the training's randomness.
       weights: of the modalities' losses.
       ema_decay: of the average.
+      spike: see `skipping.judge`; a step that is not accepted leaves parameters, average and
+        optimizer as they were.
       data_sets: how many the batches are mixed from; the metrics tell several apart.
       microbatches: parts of a batch that pass one after the other, their gradients added up.
     """
@@ -164,15 +168,30 @@ def make_step(
             (loss, metrics), grads = compute(batch, key)
         else:
             (loss, metrics), grads = accumulate(compute, count, batch, key, microbatches)
+        norm = optax.global_norm(grads)
+        accepted, usual = skipping.judge(state.usual, loss, norm, spike)
+
+        def choose(new, old):
+            return jax.tree.map(lambda n, o: jax.lax.select(accepted, n, o), new, old)
+
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params = choose(optax.apply_updates(state.params, updates), state.params)
         # The average forgets its first steps faster than ema_decay alone would.
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        decay = jnp.where(accepted, decay, 1.0)  # params are old and finite then: exactly e
         ema = jax.tree.map(lambda e, p: e * decay + p * (1 - decay), state.ema, params)
-        metrics = {"loss": loss, **metrics, "gradient_norm": optax.global_norm(grads)}
-        metrics |= by_branch(grads)
-        changed = dict(step=state.step + 1, params=params, ema=ema, opt_state=opt_state)
-        return dataclasses.replace(state, **changed), metrics
+        metrics = {"loss": loss, **metrics, "gradient_norm": norm, **by_branch(grads)}
+        metrics |= {"skipped": ~accepted, "in_a_row": usual.in_a_row}
+        metrics["usual"] = {"loss": state.usual.loss, "gradient_norm": state.usual.gradient_norm}
+        changed = TrainState(
+            step=state.step + 1,
+            params=params,
+            frozen=state.frozen,
+            ema=ema,
+            opt_state=choose(opt_state, state.opt_state),
+            usual=usual,
+        )
+        return changed, metrics
 
     return step
 

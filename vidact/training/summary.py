@@ -1,0 +1,58 @@
+"""From what steps return to the values of a log line."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from vidact.training import feed, logs, prepare, step
+
+TIMES = tuple((2 * i + 1) / 20 for i in range(10))
+"""Where the evaluation loss is taken: the middles of ten equal ranges of t."""
+UNSHOWN = ("skipped", "in_a_row", "usual")
+
+
+def of_steps(rows: Sequence[step.Metrics], data_sets: Sequence[str]) -> dict[str, float]:
+    """Means over accepted steps, losses by range of t and by data set, and how many were skipped.
+
+    Args:
+      rows: what steps returned, on the host.
+      data_sets: names by dataset_id.
+    """
+    accepted = [row for row in rows if not row["skipped"]]
+    values = _of_accepted(accepted, data_sets) if accepted else {}
+    return values | {"skipped": len(rows) - len(accepted)}
+
+
+def held_out(trainer: prepare.Trainer) -> dict[str, float]:
+    """Mean held-out loss per modality over `TIMES`, and at each, with fixed noise and windows."""
+    assert trainer.held_out is not None
+    batch = feed.to_devices(trainer.held_out.batch_at(0), trainer.mesh)
+    rows = []
+    for t in TIMES:
+        times = np.full((batch["actions"].shape[0], 2), t, np.float32)
+        rows.append(trainer.evaluate(trainer.state, batch, trainer.codec, times, 0))
+    rows = jax.device_get(rows)
+    values = {f"held out {name}": value for name, value in _mean(rows).items()}
+    for t, row in zip(TIMES, rows, strict=True):
+        values |= {f"{logs.HELD_OUT_BY_TIME}{k}/t {t:.2f}": float(v) for k, v in row.items()}
+    return values
+
+
+def _of_accepted(rows: Sequence[step.Metrics], data_sets: Sequence[str]) -> dict[str, float]:
+    count = step.TIME_BUCKETS
+    ranges = [f"t {i / count:.2f}-{(i + 1) / count:.2f}" for i in range(count)]
+    groups = {"by_time": (logs.BY_TIME, ranges), "by_data_set": (logs.BY_DATA_SET, data_sets)}
+    left_out = {*groups, *UNSHOWN}
+    values = _mean([{k: v for k, v in row.items() if k not in left_out} for row in rows])
+    for key, (prefix, members) in groups.items():
+        for name in rows[0].get(key, {}):
+            totals = np.sum([row[key][name] for row in rows], axis=0)
+            for member, (error, weight) in zip(members, totals, strict=True):
+                if weight > 0:
+                    values[f"{prefix}{name}/{member}"] = float(error / weight)
+    return values
+
+
+def _mean(rows: Sequence[step.Metrics]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
