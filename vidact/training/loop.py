@@ -1,7 +1,6 @@
 """The training loop: data to devices, step, log, checkpoint; resumes where it was killed."""
 
 import contextlib
-import hashlib
 import json
 import math
 import pathlib
@@ -10,15 +9,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from tqdm import tqdm
 
 import vidact
-from vidact.batch import Batch
 from vidact.errors import UserError
-from vidact.training import agreement, checkpoints, checks, feed, logs, prepare, runs, step
+from vidact.training import (
+    agreement,
+    checkpoints,
+    checks,
+    distributed,
+    feed,
+    logs,
+    preemption,
+    prepare,
+    runs,
+    state,
+    step,
+    trace,
+)
 
 BAD_RECORDS = "bad_records.txt"
 EVALUATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -39,6 +49,7 @@ def run(
     Raises:
       UserError: the data cannot be read, the work directory belongs to another configuration, or
         the loss is not finite.
+      SystemExit: code 75, after SIGTERM: everything is saved, the same command goes on.
     """
     workdir = pathlib.Path(workdir).absolute()
     checks.check_sizes(config)
@@ -50,8 +61,10 @@ def run(
         newest = manager.latest_step()
         if newest is not None:
             trainer.state = checkpoints.restore_state(manager, newest, trainer.state)
-            print(f"continuing from step {newest}", flush=True)
-        runs.write_config(workdir, config)
+            if distributed.is_first():
+                print(f"continuing from step {newest}", flush=True)
+        if distributed.is_first():
+            runs.write_config(workdir, config)
         _loop(trainer, manager)
 
 
@@ -65,7 +78,8 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
         return
     old = runs.read_config(workdir)
     runs.check_config(workdir, old, config)
-    if old.train.steps != config.train.steps and config.optimizer.schedule == "cosine":
+    stretched = old.train.steps != config.train.steps and config.optimizer.schedule == "cosine"
+    if stretched and distributed.is_first():
         print(
             f"config.train.steps was {old.train.steps}, now {config.train.steps}: the learning "
             "rate's cosine is stretched to it",
@@ -74,11 +88,19 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
 
 
 def _loop(trainer: prepare.Trainer, manager) -> None:
-    config, logger = trainer.config.train, logs.Logger(trainer.workdir)
+    config, first = trainer.config.train, distributed.is_first()
+    logger = logs.Logger(trainer.workdir) if first else logs.Silent()
     start = int(trainer.state.step)
-    trainer.train.bad.write_to(trainer.workdir / BAD_RECORDS)
+    trainer.train.bad.write_to(trainer.workdir / distributed.own(BAD_RECORDS))
     batches = feed.prefetch(_batches(trainer, start), trainer.mesh)
-    bar = tqdm(total=config.steps, initial=start, desc="training", unit="step", mininterval=1.0)
+    bar = tqdm(
+        total=config.steps,
+        initial=start,
+        desc="training",
+        unit="step",
+        mininterval=1.0,
+        disable=not first,
+    )
     waiting, pending, clock = 0.0, [], time.perf_counter()
     with contextlib.closing(logger), contextlib.closing(bar):
         for number in range(start + 1, config.steps + 1):
@@ -90,10 +112,13 @@ def _loop(trainer: prepare.Trainer, manager) -> None:
             bar.update()
             if config.agree_every and number % config.agree_every == 0:
                 agreement.check(trainer.config, trainer.train, number)
+                agreement.check_parameters(state.inference_parameters(trainer.state), number)
             if config.trace:
-                _trace(trainer.workdir, number, metrics, batch)
+                trace.write(trainer.workdir, number, metrics["loss"], batch)
             last = number == config.steps
-            saving = manager.should_save(number) or (last and manager.latest_step() != number)
+            going = preemption.reached(number) and not last
+            due = manager.should_save(number) or (last and manager.latest_step() != number)
+            saving = due or going
             logging = number % config.log_every == 0 or last
             if saving or logging:  # what is not finite is never saved
                 _check_finite(pending, number, trainer.workdir)
@@ -101,16 +126,21 @@ def _loop(trainer: prepare.Trainer, manager) -> None:
                 values = _summary(pending, trainer.data_sets)
                 seconds = time.perf_counter() - clock
                 values |= {"seconds": seconds / len(pending), "data wait": waiting / seconds}
+                values |= distributed.slowest(values["data wait"])
                 if trainer.train.bad.policy == "skip":
                     values["windows substituted"] = trainer.train.bad.substituted
                 waiting, pending, clock = 0.0, [], time.perf_counter()
                 logger.write(number, values)
-            if trainer.held_out and (number % config.evaluate_every == 0 or last):
+            evaluating = number % config.evaluate_every == 0 or last
+            if trainer.held_out and evaluating and not going:  # who must go has seconds left
                 logger.write(number, evaluation_loss(trainer))
                 clock = time.perf_counter()
             if saving:
                 meta = {"step": number, "version": vidact.__version__, "config": _plain(trainer)}
                 checkpoints.save(manager, trainer.state, meta)
+            if going:
+                manager.wait_until_finished()
+                preemption.leave(number)
         manager.wait_until_finished()
 
 
@@ -128,7 +158,7 @@ def evaluation_loss(trainer: prepare.Trainer) -> dict[str, float]:
     batch = feed.to_devices(trainer.held_out.batch_at(0), trainer.mesh)
     rows = []
     for t in EVALUATION_TIMES:
-        times = jnp.full((trainer.config.train.batch_size, 2), t)
+        times = np.full((trainer.config.train.batch_size, 2), t, np.float32)
         rows.append(trainer.evaluate(trainer.state, batch, trainer.codec, times, 0))
     return {f"held out {name}": value for name, value in _mean(rows).items()}
 
@@ -166,16 +196,6 @@ def _check_finite(rows: list[step.Metrics], number: int, workdir: pathlib.Path) 
                 f"step {number - back}: {bad[0]} is not finite; lower "
                 f"config.optimizer.learning_rate and continue from the last checkpoint in {workdir}"
             )
-
-
-def _trace(workdir: pathlib.Path, number: int, metrics, batch: Batch) -> None:
-    """Appends a step's loss, exactly, and a hash of its batch."""
-    digest = hashlib.sha256()
-    for name, value in sorted(batch.as_dict().items()):
-        digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
-    line = {"step": number, "loss": float(metrics["loss"]).hex(), "batch": digest.hexdigest()}
-    with (workdir / "trace.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 def _plain(trainer: prepare.Trainer) -> dict[str, Any]:
