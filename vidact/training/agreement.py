@@ -74,12 +74,12 @@ def check_parameters(parameters: Mapping[str, jax.Array], step: int) -> None:
     Raises:
       UserError: names the first such parameter, and the devices and processes.
     """
-    mesh = next(iter(parameters.values())).sharding.mesh
-    specs = tuple(value.sharding.spec for value in parameters.values())
+    shardings = [_named(value) for value in parameters.values()]
+    mesh, specs = shardings[0].mesh, tuple(sharding.spec for sharding in shardings)
     hashes = jax.device_get(_hasher(mesh, specs)(list(parameters.values())))
     for column, (path, value) in enumerate(parameters.items()):
         copies: dict[str, tuple[jax.Device, int]] = {}
-        part = value.sharding.devices_indices_map(value.shape)
+        part = shardings[column].devices_indices_map(value.shape)
         for device, found in zip(mesh.devices.ravel(), hashes[:, column].tolist(), strict=True):
             first, expected = copies.setdefault(str(part[device]), (device, found))
             if found != expected:
@@ -88,6 +88,11 @@ def check_parameters(parameters: Mapping[str, jax.Array], step: int) -> None:
                     f"is not what device {first.id} of process {first.process_index} holds; one of "
                     "them computes wrongly: leave it out and go on from the last checkpoint"
                 )
+
+
+def _named(value: jax.Array) -> NamedSharding:
+    assert isinstance(value.sharding, NamedSharding)
+    return value.sharding
 
 
 @functools.lru_cache(maxsize=2)

@@ -3,9 +3,11 @@
 JAX finds the others by itself on Cloud TPU, GKE and Slurm; docs/processes.md says how else.
 """
 
+import atexit
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,12 +19,12 @@ from vidact.errors import UserError
 
 START_SECONDS = 300  # all must have begun by then
 HEARTBEAT_SECONDS = 30  # without a sign of life from one, the others end
-LEAVE_SECONDS = 20  # that one which ends waits for the others to end too
-LOST_EXIT_CODE = 1
+LEAVE_SECONDS = 60  # that one which has finished waits for the others to finish too
+TELL_SECONDS = 5  # that one with an error waits for the others to tell theirs
 # What JAX says where nobody told it of other processes, or where it is running already.
 _ALONE = ("coordinator_address should be defined", "must be called before")
 # What collectives and JAX's coordination say where a process is gone.
-_LOST = ("gloo", "nccl", "barrier", "connection", "heartbeat", "unavailable", "unhealthy", "socket")
+_LOST = ("gloo", "nccl", "barrier", "connection closed", "connection reset", "heartbeat", "unhealth")
 
 
 @contextlib.contextmanager
@@ -34,7 +36,7 @@ def joined(
     Call it before anything else asks for a device. Without arguments it takes what
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say, then what JAX finds out about
     a cluster; where that is nothing, this process is the only one. A process of several which
-    notices that another is gone exits with `LOST_EXIT_CODE` and one line.
+    notices that another is gone exits with code 1 and one line.
 
     Args:
       coordinator: HOST:PORT of process 0.
@@ -47,18 +49,10 @@ def joined(
     _start(coordinator, processes, process)
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        reason = " ".join(str(error).split())
-        if jax.process_count() == 1 or not any(word in reason.lower() for word in _LOST):
-            raise
-        sys.stdout.flush()
-        print(
-            f"error: process {jax.process_index()}: another process is gone; its own log says why, "
-            f"start all of them again ({reason[:160]})",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(LOST_EXIT_CODE)  # JAX's own way out would wait for the one that is gone
+    except Exception as error:
+        if jax.process_count() > 1:
+            _leave(error)
+        raise
 
 
 def is_first() -> bool:
@@ -95,8 +89,33 @@ def slowest(wait: float) -> dict[str, float]:
     """
     if jax.process_count() == 1:
         return {}
-    waits = gather(np.float32(wait))
+    waits = gather(np.asarray(wait, np.float32))
     return {"slowest process": float(waits.argmax()), "its data wait": float(waits.max())}
+
+
+def _leave(error: Exception) -> None:
+    """Sees to it that this process ends soon; JAX's own way out waits for the others, then aborts.
+
+    The others, which wait for this one, notice as soon as it is gone.
+    """
+    reason = " ".join(str(error).split())
+    users = isinstance(error, UserError | OSError)
+    if users or not any(words in reason.lower() for words in _LOST):
+        atexit.register(_end, 2 if users else 1, TELL_SECONDS)
+        return
+    print(
+        f"error: process {jax.process_index()}: another process is gone; its own output says why, "
+        f"start all of them again ({reason[:160]})",
+        file=sys.stderr,
+    )
+    _end(1)
+
+
+def _end(code: int, seconds: float = 0) -> None:
+    time.sleep(seconds)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _start(coordinator: str | None, processes: int | None, process: int | None) -> None:
