@@ -3,19 +3,17 @@
 Examples:
   python -m tests.soak --kills 3
   python -m tests.soak --kills 10 --steps 300 --seed 7
+  python -m tests.soak --kills 20 --processes 2
 
 Every kill is a SIGKILL of the real process after a completed checkpoint; one of them falls inside
-the writing of a checkpoint. Each step's loss and batch hash, as often as it was run, and the final
-state must equal those of the undisturbed run bit for bit. The last line printed is
-`bitwise equal: yes`, or `no` with exit code 1.
+the writing of a checkpoint. Of several processes, which train together, a random one is killed;
+the others must end by themselves, and all are started again. Each step's loss and batch hash, as
+often as it was run, and the final state must equal those of the undisturbed run bit for bit. The
+last line printed is `bitwise equal: yes`, or `no` with exit code 1.
 """
 
 import argparse
-import json
-import os
 import pathlib
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,9 +22,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from tqdm import tqdm
 
-from tests import tiny
+from tests import processes, tiny
+from vidact.training import trace
 
-TIMEOUT = 600.0
+STOP_SECONDS = 90.0  # that the others may go on for when one was killed
 
 
 def main() -> None:
@@ -37,13 +36,15 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--steps", type=int, default=0, help="default: 40 per kill, and 40")
     parser.add_argument("--seed", type=int, default=0, help="when, after a checkpoint, to kill")
+    parser.add_argument("--processes", type=int, default=1, help="that train together")
     args = parser.parse_args()
     steps = args.steps or 40 * (args.kills + 1)
     with tempfile.TemporaryDirectory() as folder:
-        sys.exit(0 if soak(pathlib.Path(folder), args.kills, steps, args.seed) else 1)
+        equal = soak(pathlib.Path(folder), args.kills, steps, args.seed, args.processes)
+    sys.exit(0 if equal else 1)
 
 
-def soak(folder: pathlib.Path, kills: int, steps: int, seed: int) -> bool:
+def soak(folder: pathlib.Path, kills: int, steps: int, seed: int, count: int = 1) -> bool:
     """Trains twice under `folder`, once with `kills`; prints and returns whether all is equal."""
     data = tiny.write_data(folder)
     every = steps // (kills + 1)
@@ -53,44 +54,35 @@ def soak(folder: pathlib.Path, kills: int, steps: int, seed: int) -> bool:
                            train__trace=True)
         for w in (calm, killed)
     ]  # fmt: skip
-    _finish(lines[0], calm)
+    processes.finish(lines[0], count, calm)
     rng = np.random.default_rng(seed)
     inside = kills // 2  # which kill falls inside a checkpoint's writing
     for kill in tqdm(range(kills), desc="kills"):
-        _kill(lines[1], killed, (kill + 1) * every, kill == inside, rng.uniform(0, 0.5))
-    _finish(lines[1], killed)
+        running = processes.start(lines[1], count, killed)
+        victim, wait = int(rng.integers(count)), rng.uniform(0, 0.5)
+        _kill(running, victim, killed, (kill + 1) * every, kill == inside, wait)
+    processes.finish(lines[1], count, killed)
     equal = _same_trace(calm, killed, steps) and _same_state(calm, killed, steps)
-    print(f"kills: {kills} steps: {steps}")
+    print(f"kills: {kills} steps: {steps}" + (f" processes: {count}" if count > 1 else ""))
     print(f"bitwise equal: {'yes' if equal else 'no'}")
     return equal
 
 
-def _start(line: list[str], workdir: pathlib.Path) -> subprocess.Popen:
-    log = (workdir.parent / f"{workdir.name}.log").open("ab")
-    return subprocess.Popen(line, stdout=log, stderr=log, cwd=tiny.ROOT)
-
-
-def _finish(line: list[str], workdir: pathlib.Path) -> None:
-    process = _start(line, workdir)
-    if process.wait(TIMEOUT):
-        log = (workdir.parent / f"{workdir.name}.log").read_text()
-        raise RuntimeError(f"training ended with code {process.returncode}:\n{log[-3000:]}")
-
-
-def _kill(line: list[str], workdir: pathlib.Path, step: int, inside: bool, wait: float) -> None:
-    """Kills a run once checkpoint `step` is complete, or while a later one is being written."""
-    process, folder = _start(line, workdir), workdir / "checkpoints"
-    deadline = time.monotonic() + TIMEOUT
-    while not _due(folder, step, inside):
-        if process.poll() is not None:
-            raise RuntimeError(f"training ended by itself before step {step} was saved")
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no checkpoint of step {step} within {TIMEOUT} s")
-        time.sleep(0.0005)
+def _kill(
+    running, victim: int, workdir: pathlib.Path, step: int, inside: bool, wait: float
+) -> None:
+    """Kills one process once checkpoint `step` is complete, or while a later one is written."""
+    folder = workdir / "checkpoints"
+    processes.wait_until(lambda: _due(folder, step, inside), running, 0.0005)
     if not inside:
         time.sleep(wait)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    running[victim].kill()
+    began = time.monotonic()
+    ended = processes.codes(running, STOP_SECONDS)
+    if len(running) > 1:
+        print(f"killed process {victim}: codes {ended} after {time.monotonic() - began:.1f} s")
+    if 0 in ended:
+        raise RuntimeError(f"finished in spite of the kill: {ended}")
     if inside:
         torn = [p.name for p in folder.iterdir() if not p.name.isdigit()]
         print(f"killed while writing {torn}" if torn else "the write was quicker than the kill")
@@ -108,8 +100,8 @@ def _due(folder: pathlib.Path, step: int, inside: bool) -> bool:
 
 
 def _same_trace(calm: pathlib.Path, killed: pathlib.Path, steps: int) -> bool:
-    expected = {row["step"]: row for row in _trace(calm)}
-    rows = _trace(killed)
+    expected = {row["step"]: row for row in trace.read(calm)}
+    rows = trace.read(killed)
     differing = [row["step"] for row in rows if row != expected.get(row["step"])]
     missing = set(range(1, steps + 1)) - {row["step"] for row in rows}
     repeated = len(rows) - len({row["step"] for row in rows})
@@ -118,11 +110,6 @@ def _same_trace(calm: pathlib.Path, killed: pathlib.Path, steps: int) -> bool:
         if bad:
             print(f"steps that {name}: {bad[:10]}")
     return not differing and not missing
-
-
-def _trace(workdir: pathlib.Path) -> list[dict]:
-    lines = (workdir / "trace.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def _same_state(calm: pathlib.Path, killed: pathlib.Path, steps: int) -> bool:

@@ -11,7 +11,9 @@ Examples:
       --config.data.encoded=ENCODED --workdir=RUN
 
 Run the same command again to continue after a kill: it goes on from the newest checkpoint with the
-same batches.
+same batches. Several processes find each other by themselves on Cloud TPU, GKE and Slurm, elsewhere
+by --coordinator, --processes and --process. Exit codes: 0 finished, 75 told to go by SIGTERM and
+saved (start again), 2 a mistake that the last line names, any other a crash, here or elsewhere.
 """
 
 from vidact import command
@@ -25,6 +27,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--describe", action="store_true", help="print sizes, memory and hours, and stop"
     )
+    parser.add_argument("--coordinator", help="HOST:PORT of process 0, of several processes")
+    parser.add_argument("--processes", type=int, help="how many there are")
+    parser.add_argument("--process", type=int, help="which one this is, from 0")
     args, overrides = parser.parse_known_args(arguments)
     config = command.override(command.load_config(args.config), overrides)
     if args.describe:
@@ -39,13 +44,17 @@ def main(arguments: list[str]) -> None:
     command.check_writable(args.workdir)
     # JAX is imported only now, so that --help and mistakes answer at once.
     from vidact.interop import pretrained
-    from vidact.training import loop
+    from vidact.training import distributed, loop, preemption
 
-    loop.run(
-        config,
-        args.workdir,
-        pretrained.start(config) if config.train.pretrained else None,
-    )
+    with (
+        preemption.watched(),
+        distributed.joined(args.coordinator, args.processes, args.process),
+    ):
+        loop.run(
+            config,
+            args.workdir,
+            pretrained.start(config) if config.train.pretrained else None,
+        )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from tensorboardX.proto import event_pb2
 from data_pipelines.data_set import short_name
 from data_pipelines.sources.records import TFRecordShard
 from tests import tiny
+from vidact.batch import Batch
 from vidact.errors import UserError
 from vidact.nn import flat, lora
 from vidact.training import (
@@ -28,6 +29,7 @@ from vidact.training import (
     state,
     step,
     summary,
+    trace,
 )
 
 # The tests share their programs through this folder's cache: nothing here changes the step's.
@@ -138,9 +140,9 @@ def test_what_is_not_finite_is_skipped_told_and_never_saved(data, tmp_path):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
     told = json.loads((tmp_path / "skipped/2.json").read_text())
     assert told["why"][0].endswith("is not finite")
-    trace = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
-    with np.load(tmp_path / "skipped/3.npz") as batch:
-        assert loop.digest(dict(batch)) == trace[2]["batch"]
+    with np.load(tmp_path / "skipped/3.npz") as arrays:
+        rows = trace.digests(Batch(**arrays))
+    assert trace.digest(rows) == trace.read(tmp_path)[2]["batch"]
 
 
 def test_what_is_not_on_the_device_stops_the_step(data, tmp_path):

@@ -105,6 +105,19 @@ def _open_wandb(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> Any
     return run
 
 
+class Silent:
+    """The `Logger` of processes that leave logging to the first."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Does nothing."""
+
+    def picture(self, step: int, name: str, path: pathlib.Path) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 def read(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
     """All logged lines, the last of a step counting where a resumed run wrote it again."""
     path = pathlib.Path(workdir) / METRICS

@@ -1,7 +1,6 @@
 """The training loop: data to devices, step, log, checkpoint; resumes where it was killed."""
 
 import contextlib
-import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
@@ -9,7 +8,6 @@ from typing import Any
 
 import jax
 import ml_collections
-import numpy as np
 from clu import parameter_overview
 from tqdm import tqdm
 
@@ -19,16 +17,20 @@ from vidact.training import (
     agreement,
     checkpoints,
     checks,
+    distributed,
     feed,
     logs,
     meters,
     pictures,
+    preemption,
     prepare,
     profiling,
     runs,
     skipped,
+    state,
     step,
     summary,
+    trace,
 )
 
 BAD_RECORDS = "bad_records.txt"
@@ -50,6 +52,7 @@ def run(
     Raises:
       UserError: the data cannot be read, the work directory belongs to another configuration, or
         too many steps in a row were skipped.
+      SystemExit: code 75, after SIGTERM: everything is saved, the same command goes on.
     """
     workdir = pathlib.Path(workdir).absolute()
     checks.check_sizes(config)
@@ -62,9 +65,11 @@ def run(
         newest = manager.latest_step()
         if newest is not None:
             trainer.state = checkpoints.restore_state(manager, newest, trainer.state)
-            print(f"continuing from step {newest}", flush=True)
-        runs.write_config(workdir, config)
-        _loop(trainer, manager)
+            if distributed.is_first():
+                print(f"continuing from step {newest}", flush=True)
+        if distributed.is_first():
+            runs.write_config(workdir, config)
+        _Loop(trainer, manager).run()
 
 
 def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -77,7 +82,8 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
         return
     old = runs.read_config(workdir)
     runs.check_config(workdir, old, config)
-    if old.train.steps != config.train.steps and config.optimizer.schedule == "cosine":
+    stretched = old.train.steps != config.train.steps and config.optimizer.schedule == "cosine"
+    if stretched and distributed.is_first():
         print(
             f"config.train.steps was {old.train.steps}, now {config.train.steps}: the learning "
             "rate's cosine is stretched to it",
@@ -85,59 +91,123 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
         )
 
 
-def _loop(trainer: prepare.Trainer, manager) -> None:
-    config, workdir, start = trainer.config.train, trainer.workdir, int(trainer.state.step)
-    trainer.train.bad.write_to(workdir / BAD_RECORDS)
-    meter = meters.Meter(trainer.config, list(trainer.mesh.devices.flat))
-    batches = feed.prefetch(_batches(trainer, start), trainer.mesh)
-    sampler = pictures.Sampler(trainer) if config.picture_every else None
-    bar = tqdm(total=config.steps, initial=start, desc="training", unit="step", mininterval=1.0)
-    logger = logs.Logger(workdir, trainer.config)
-    profiler = profiling.Profiler(workdir, config.profile)
-    pending, rows = [], []  # what the steps since the last line returned: on the device, fetched
-    with contextlib.ExitStack() as stack:
-        for opened in (logger, bar, profiler):
-            stack.enter_context(contextlib.closing(opened))
-        for number in range(start + 1, config.steps + 1):
-            with meter.waiting():
-                batch, on_device = next(batches)
-            with profiler.step(number, trainer.state):
-                metrics = advance(trainer, on_device, meter)
-            pending.append(metrics)
-            profiler.after(number, metrics)
-            bar.update()
-            if number == start + 1:
-                _begun(trainer, meter, logger, metrics, batch if start == 0 else None)
-            if config.agree_every and number % config.agree_every == 0:
-                with meter.aside(metrics):
-                    agreement.check(trainer.config, trainer.train, number)
-            if config.trace:
-                _trace(workdir, number, metrics, batch)
-            last = number == config.steps
-            saving = manager.should_save(number) or (last and manager.latest_step() != number)
-            logging = number % config.log_every == 0 or last
-            if saving or logging:
-                rows += _fetch(trainer, meter, pending, number)
-                pending, sound = [], not rows[-1]["skipped"]
-                saving &= sound or last
-            if logging:
-                values = summary.of_steps(rows, trainer.data_sets)
-                values |= meter.line(on_device, trainer.codec, int(values["skipped"]))
-                if trainer.train.bad.policy == "skip":
-                    values["windows substituted"] = trainer.train.bad.substituted
-                logger.write(number, values)
-                rows = []
-            if trainer.held_out and (number % config.evaluate_every == 0 or last):
-                with meter.aside(metrics):
-                    logger.write(number, summary.held_out(trainer))
-            if sampler and (number % config.picture_every == 0 or last):
-                with meter.aside(metrics):
-                    logger.picture(number, "samples", sampler.draw(number))
-            if saving:
-                meta = {"step": number, "version": vidact.__version__, "config": _plain(trainer)}
-                with meter.aside(metrics):
-                    checkpoints.save(manager, trainer.state, meta)
-        manager.wait_until_finished()
+class _Loop:
+    """Steps, and what is due between them: telling, looking, saving, leaving.
+
+    Every process goes through all of it; the first writes.
+    """
+
+    def __init__(self, trainer: prepare.Trainer, manager):
+        self.trainer, self.manager, self.config = trainer, manager, trainer.config.train
+        self.workdir, self.start = trainer.workdir, int(trainer.state.step)
+        self.meter = meters.Meter(trainer.config, list(trainer.mesh.devices.flat))
+        self.sampler = pictures.Sampler(trainer) if self.config.picture_every else None
+        first = distributed.is_first()
+        self.logger = logs.Logger(self.workdir, trainer.config) if first else logs.Silent()
+        self.profiler = profiling.Profiler(self.workdir, self.config.profile)
+        # What the steps since the last line returned: still on the devices, and fetched.
+        self.pending: list[step.Metrics] = []
+        self.rows: list[step.Metrics] = []
+
+    def run(self) -> None:
+        """Steps until config.train.steps, or until told to go."""
+        config, trainer = self.config, self.trainer
+        trainer.train.bad.write_to(self.workdir / distributed.own(BAD_RECORDS))
+        batches = feed.prefetch(_batches(trainer, self.start), trainer.mesh)
+        bar = tqdm(
+            total=config.steps,
+            initial=self.start,
+            desc="training",
+            unit="step",
+            mininterval=1.0,
+            disable=not distributed.is_first(),
+        )
+        with contextlib.ExitStack() as stack:
+            for opened in (self.logger, bar, self.profiler):
+                stack.enter_context(contextlib.closing(opened))
+            for number in range(self.start + 1, config.steps + 1):
+                with self.meter.waiting():
+                    batch, on_device = next(batches)
+                with self.profiler.step(number, trainer.state):
+                    metrics = advance(trainer, on_device, self.meter)
+                self.pending.append(metrics)
+                self.profiler.after(number, metrics)
+                bar.update()
+                if number == self.start + 1:
+                    _begun(
+                        trainer, self.meter, self.logger, metrics, batch if number == 1 else None
+                    )
+                if config.trace:
+                    trace.write(self.workdir, number, metrics["loss"], batch)
+                self._between(number, metrics, on_device)
+            self.manager.wait_until_finished()
+
+    def _between(self, number: int, metrics: step.Metrics, batch: Mapping[str, jax.Array]) -> None:
+        """What is due after a step.
+
+        Raises:
+          UserError: processes differ, or too many steps in a row were skipped.
+          SystemExit: this process was told to go, and has saved.
+        """
+        config, last = self.config, number == self.config.steps
+        if config.agree_every and number % config.agree_every == 0:
+            with self.meter.aside(metrics):
+                agreement.check(self.trainer.config, self.trainer.train, number)
+                agreement.check_parameters(state.inference_parameters(self.trainer.state), number)
+        going = preemption.reached(number) and not last
+        saving = self.manager.should_save(number)
+        saving |= going or (last and self.manager.latest_step() != number)
+        logging = number % config.log_every == 0 or last
+        if saving or logging:
+            self._fetch(number)
+            # A step that others will follow is saved when they went well again.
+            saving &= going or last or not self.rows[-1]["skipped"]
+        if logging:
+            self._log(number, batch)
+        if not going:  # who must go has seconds left
+            self._look(number, metrics, last)
+        if saving:
+            meta = {"step": number, "version": vidact.__version__, "config": _plain(self.trainer)}
+            with self.meter.aside(metrics):
+                checkpoints.save(self.manager, self.trainer.state, meta)
+        if going:
+            self.manager.wait_until_finished()
+            preemption.leave(number)
+
+    def _look(self, number: int, metrics: step.Metrics, last: bool) -> None:
+        """Measures and draws held-out windows."""
+        config = self.config
+        if self.trainer.held_out and (number % config.evaluate_every == 0 or last):
+            with self.meter.aside(metrics):
+                self.logger.write(number, summary.held_out(self.trainer))
+        if self.sampler and (number % config.picture_every == 0 or last):
+            with self.meter.aside(metrics):
+                self.logger.picture(number, "samples", self.sampler.draw(number))
+
+    def _fetch(self, number: int) -> None:
+        """Waits for the steps up to `number`; what was skipped among them is written down.
+
+        Raises:
+          UserError: too many in a row were.
+        """
+        rows, self.pending = jax.device_get(self.pending), []
+        whole, train = self.trainer.config, self.trainer.train
+        with self.meter.aside():
+            batch_of = (lambda _: 0) if whole.overfit_one_batch else (lambda n: n - 1)
+            if distributed.is_first():
+                skipped.notice(rows, number, train, batch_of, self.workdir, self.config.spike)
+            skipped.check(rows, number, self.config.stop_after_skipped, self.workdir)
+        self.rows += rows
+
+    def _log(self, number: int, batch: Mapping[str, jax.Array]) -> None:
+        """Writes the line of the steps since the last one; `batch` is the last of them."""
+        values = summary.of_steps(self.rows, self.trainer.data_sets)
+        values |= self.meter.line(batch, self.trainer.codec, int(values["skipped"]))
+        values |= distributed.slowest(values["data wait"])
+        if self.trainer.train.bad.policy == "skip":
+            values["windows substituted"] = self.trainer.train.bad.substituted
+        self.logger.write(number, values)
+        self.rows = []
 
 
 def advance(
@@ -156,13 +226,13 @@ def advance(
 def _begun(
     trainer: prepare.Trainer,
     meter: meters.Meter,
-    logger: logs.Logger,
+    logger: logs.Logger | logs.Silent,
     metrics: step.Metrics,
     batch: Batch | None,
 ) -> None:
     """Says how long it took to get here; of a new run, shows its first batch."""
     jax.block_until_ready(metrics)
-    if jax.process_index() > 0:
+    if not distributed.is_first():
         return
     tqdm.write(f"first step after s: {meter.age:.1f} of which compiling: {meter.compiling:.1f}")
     if batch is None:
@@ -177,45 +247,12 @@ def _begun(
         logger.picture(1, "first batch", path)
 
 
-def _fetch(
-    trainer: prepare.Trainer, meter: meters.Meter, pending: list[step.Metrics], number: int
-) -> list[step.Metrics]:
-    """Waits for the steps up to `number`; what was skipped among them is written down.
-
-    Raises:
-      UserError: too many in a row were.
-    """
-    config, rows = trainer.config.train, jax.device_get(pending)
-    with meter.aside():
-        batch_of = (lambda _: 0) if trainer.config.overfit_one_batch else (lambda n: n - 1)
-        if jax.process_index() == 0:
-            skipped.notice(rows, number, trainer.train, batch_of, trainer.workdir, config.spike)
-        skipped.check(rows, number, config.stop_after_skipped, trainer.workdir)
-    return rows
-
-
 def _batches(trainer: prepare.Trainer, start: int):
     if not trainer.config.overfit_one_batch:
         yield from trainer.train.from_step(start)
     first = trainer.train.batch_at(0)
     while True:
         yield first
-
-
-def digest(batch: Mapping[str, np.ndarray]) -> str:
-    """A hash of a batch's names and values."""
-    found = hashlib.sha256()
-    for name, value in sorted(batch.items()):
-        found.update(name.encode() + np.ascontiguousarray(value).tobytes())
-    return found.hexdigest()
-
-
-def _trace(workdir: pathlib.Path, number: int, metrics, batch: Batch) -> None:
-    """Appends a step's loss, exactly, and a hash of its batch."""
-    loss = float(metrics["loss"]).hex()
-    line = {"step": number, "loss": loss, "batch": digest(batch.as_dict())}
-    with (workdir / "trace.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 def _plain(trainer: prepare.Trainer) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from vidact.encoders.text import reader
 from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
 from vidact.nn import flat
-from vidact.training import checks, program, runs, sharding, state
+from vidact.training import checks, distributed, program, runs, sharding, state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,12 +92,18 @@ def trainer(
     if not resuming:
         found = start.parameters({**fresh.params, **fresh.frozen})
         fresh = state.with_parameters(fresh, found)
-        fitted = first_codec(config, train, start.codec, stored)
-        identities = runs.encoders_of(config)
-        if stored:
-            identities = runs.same_encoders(stored.folder, stored.identities, identities)
-        measured = dict(zip(source.names, train.statistics, strict=True))
-        runs.write_assets(workdir, fitted, measured, source, identities)
+        if distributed.is_first():
+            fitted = first_codec(config, train, start.codec, stored)
+            identities = runs.encoders_of(config)
+            if stored:
+                identities = runs.same_encoders(stored.folder, stored.identities, identities)
+            named = dict(zip(source.names, train.statistics, strict=True))
+            runs.write_assets(workdir, fitted, named, source, identities)
+        distributed.wait("assets are written")
+        measured = list(runs.read_statistics(workdir).values())  # the first process's, to the bit
+        train = dataclasses.replace(train, statistics=measured)
+        if held_out is not None:
+            held_out = dataclasses.replace(held_out, statistics=measured)
     codec = None if stored else open_codec(config, workdir / runs.CODEC)
     return Trainer(
         config=config,

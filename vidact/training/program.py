@@ -79,6 +79,7 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh, data_sets: int = 1) -> 
         return state.create(make, train.freeze, optimizer, train.frozen_dtype)
 
     layout = sharding.like_parameters(jax.eval_shape(create), plan.shapes, shardings)
+    whole = NamedSharding(mesh, P())  # every process reads all metrics
     update = step.make_step(
         plan,
         optimizer,
@@ -99,10 +100,12 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh, data_sets: int = 1) -> 
         update=jax.jit(
             sharding.traced_for(mesh, update),
             donate_argnums=0,
-            out_shardings=(layout, None),
+            out_shardings=(layout, whole),
             compiler_options=TPU_OPTIONS if placement.on(mesh) == "tpu" else None,
         ),
-        evaluate=jax.jit(sharding.traced_for(mesh, step.make_evaluation(plan))),
+        evaluate=jax.jit(
+            sharding.traced_for(mesh, step.make_evaluation(plan)), out_shardings=whole
+        ),
     )
 
 

@@ -33,7 +33,7 @@ DATA_SET = "assets/data_set.json"
 ENCODERS = "assets/encoders.json"
 SECTIONS = ("seed", "mesh", "data", "encoder", "model", "optimizer", "train", "evaluate")
 # What may change when a run is continued. More steps stretch a cosine schedule.
-FREE_SECTIONS = ("evaluate", "demos")
+FREE_SECTIONS = ("evaluate", "demos", "mesh")
 FREE_KEYS = (
     (
         "train",
