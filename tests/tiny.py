@@ -3,8 +3,10 @@
 import pathlib
 import sys
 
+import jax
 import ml_collections
 import numpy as np
+import orbax.checkpoint as ocp
 import simplejpeg
 
 from configs import base
@@ -56,6 +58,13 @@ def train_command(data: pathlib.Path, workdir: pathlib.Path, **changes) -> list[
     line = [sys.executable, "-m", "vidact.train", "--config", str(ROOT / "configs/base.py")]
     line += [f"--workdir={workdir}"]
     return line + [f"--config.{key}={value}" for key, value in overrides.items()]
+
+
+def saved(workdir: pathlib.Path, step: int, item: str) -> dict:
+    """An item of a checkpoint, `params` or `state`, as Orbax reads it by itself."""
+    with ocp.StandardCheckpointer() as reader:
+        found = reader.restore((workdir / "checkpoints" / str(step) / item).absolute())
+    return jax.tree.map(np.asarray, found)
 
 
 def write_data(root: pathlib.Path, episodes: int = 10, steps: int = 12) -> pathlib.Path:

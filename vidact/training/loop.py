@@ -15,10 +15,19 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-import vidact
 from vidact.batch import Batch
 from vidact.errors import UserError
-from vidact.training import agreement, checkpoints, checks, feed, logs, prepare, runs, step
+from vidact.training import (
+    agreement,
+    checkpoints,
+    checks,
+    feed,
+    logs,
+    prepare,
+    provenance,
+    runs,
+    step,
+)
 
 BAD_RECORDS = "bad_records.txt"
 EVALUATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -44,12 +53,11 @@ def run(
     checks.check_sizes(config)
     check_workdir(config, workdir)
     trainer = prepare.trainer(config, workdir, start)
-    with checkpoints.open_manager(
-        workdir, keep=config.train.keep, every=config.train.checkpoint_every
-    ) as manager:
+    with checkpoints.open_manager(workdir, config.train) as manager:
         newest = manager.latest_step()
         if newest is not None:
-            trainer.state = checkpoints.restore_state(manager, newest, trainer.state)
+            folder = workdir / checkpoints.FOLDER / str(newest)
+            trainer.state = checkpoints.restore_state(folder, trainer.state)
             print(f"continuing from step {newest}", flush=True)
         runs.write_config(workdir, config)
         _loop(trainer, manager)
@@ -105,12 +113,16 @@ def _loop(trainer: prepare.Trainer, manager) -> None:
                     values["windows substituted"] = trainer.train.bad.substituted
                 waiting, pending, clock = 0.0, [], time.perf_counter()
                 logger.write(number, values)
-            if trainer.held_out and (number % config.evaluate_every == 0 or last):
-                logger.write(number, evaluation_loss(trainer))
+            ranked = saving and config.keep_best  # the best are told apart by the held-out loss
+            found: dict[str, float] = {}
+            if trainer.held_out and (number % config.evaluate_every == 0 or last or ranked):
+                found = evaluation_loss(trainer)
+                logger.write(number, found)
                 clock = time.perf_counter()
             if saving:
-                meta = {"step": number, "version": vidact.__version__, "config": _plain(trainer)}
-                checkpoints.save(manager, trainer.state, meta)
+                meta = {"step": number, **provenance.code(), "config": _plain(trainer)}
+                held_out = found.get(checkpoints.HELD_OUT) if ranked else None
+                checkpoints.save(manager, trainer.state, meta, held_out)
         manager.wait_until_finished()
 
 
