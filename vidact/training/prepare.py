@@ -94,18 +94,11 @@ def trainer(
     fresh = programs.create()
     stored = encoded.read(config.data.encoded) if config.data.encoded else None
     if not resuming:
-        identities = runs.encoders_of(config)
-        if stored:
-            identities = runs.same_encoders(stored.folder, stored.identities, identities)
         if start:
-            identities = runs.same_encoders(start.folder, start.encoders, identities)
-            found = start.parameters({**fresh.params, **fresh.frozen})
-            fresh = state.with_parameters(fresh, found)
             whose = f"{start.folder}'s, the same data" if known else f"measured on {source.name}"
             print(f"statistics: {whose}", flush=True)
-        fitted = first_codec(config, train, start.codec if start else None, stored)
-        measured = dict(zip(source.names, train.statistics, strict=True))
-        runs.write_assets(workdir, fitted, measured, source, identities)
+            fresh = state.with_parameters(fresh, start.parameters({**fresh.params, **fresh.frozen}))
+        _write_assets(config, workdir, train, start, stored)
     codec = None if stored else open_codec(config, workdir / runs.CODEC)
     return Trainer(
         config=config,
@@ -120,6 +113,23 @@ def trainer(
         evaluate=programs.evaluate,
         data_sets=data_sets,
     )
+
+
+def _write_assets(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    train: WindowDataset,
+    start: Start | None,
+    stored: encoded.Encoded | None,
+) -> None:
+    identities = runs.encoders_of(config)
+    if stored:
+        identities = runs.same_encoders(stored.folder, stored.identities, identities)
+    if start:
+        identities = runs.same_encoders(start.folder, start.encoders, identities)
+    fitted = first_codec(config, train, start.codec if start else None, stored)
+    measured = dict(zip(train.source.names, train.statistics, strict=True))
+    runs.write_assets(workdir, fitted, measured, train.source, identities)
 
 
 def open_data(
