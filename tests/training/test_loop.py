@@ -17,7 +17,7 @@ from data_pipelines.sources.records import TFRecordShard
 from tests import tiny
 from vidact.errors import UserError
 from vidact.nn import flat, lora
-from vidact.training import logs, loop, runs, state, step
+from vidact.training import logs, loop, provenance, runs, state, step
 
 # The tests share their programs through this folder's cache: nothing here changes the step's.
 QUICK = {
@@ -63,6 +63,15 @@ def test_a_stopped_run_goes_on_bit_for_bit(data, whole, tmp_path, capsys):
     assert len(pairs) > 300
     for left, right in pairs:
         np.testing.assert_array_equal(left, right)
+
+
+def test_a_checkpoint_carries_its_code_s_version_and_the_run_s_assets(whole):
+    folder = whole / "checkpoints/8"
+    meta = checkpoints.restore_meta(folder)
+    assert {key: meta[key] for key in provenance.code()} == provenance.code()
+    assert meta["config"] == json.loads((whole / "config.json").read_text())
+    for path in (whole / "assets").iterdir():
+        assert (folder / "assets" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_torn_checkpoint_is_not_picked_up(whole):
