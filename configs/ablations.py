@@ -3,7 +3,7 @@
     python -m vidact.train --config configs/ablations.py:cross_attention --workdir=RUN ...
 
 All share data, encoders, trainer and schedule; a name changes what its row says. They start from
-random weights at the size `base` unless --config.train.pretrained gives others, so that kinds are
+random weights at the size `base` unless --config.init_from gives others, so that kinds are
 compared with each other and not with what was pretrained.
 """
 

@@ -8,6 +8,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.seed = 0
     config.overfit_one_batch = False
+    config.init_from = ""  # a run, one of its checkpoints, an exported folder, imported weights
     config.mesh = ml_collections.ConfigDict(dict(data=-1, fsdp=1, tensor=1, context=1, rules=()))
     config.data = ml_collections.ConfigDict(
         dict(
@@ -138,13 +139,14 @@ def get_config() -> ml_collections.ConfigDict:
             ema=0.995,
             freeze=(),  # patterns of paths, or names of vidact.training.state.PRESETS
             frozen_dtype="float32",  # of the kernels that `freeze` keeps; or bfloat16
-            pretrained="",
             spike=10.0,  # steps with a loss or gradient so many times the usual are skipped; 0 = no
             stop_after_skipped=10,  # in a row
             log_every=50,
             evaluate_every=400,
             checkpoint_every=400,
-            keep=2,
+            keep=2,  # newest checkpoints
+            keep_every=0,  # and for ever those of multiples of so many steps; 0 = none
+            keep_best=0,  # and so many of the least held-out loss
             picture_every=0,  # steps between sampled pictures of held-out windows; 0 = never
             wandb="",  # project at Weights & Biases, which the extra wandb installs; "" = none
             profile=(),  # first and last step that the profiler records

@@ -3,7 +3,7 @@
     python -m vidact.train --config configs/covar_1b4.py --describe
 
 Trains from stored latents and embeddings (vidact.encode); give Open-Sora 1.2's weights by
---config.train.pretrained.
+--config.init_from.
 """
 
 import ml_collections

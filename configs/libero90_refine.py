@@ -2,7 +2,7 @@ r"""LIBERO-90's refiner on 450 pairs of coarse and recorded actions, all else fr
 
     python -m vidact.train --config configs/libero90_refine.py --workdir=REFINED \
         --config.data.root=DIR --config.data.encoded=ENCODED --config.data.coarse=FILE \
-        --config.train.pretrained=RUN
+        --config.init_from=RUN
 
 FILE is what `vidact.sample --checkpoint RUN --write-coarse --count 450` wrote. With coarse actions
 a batch trains the refiner alone, and neither stream is run. Then `vidact.evaluate --refine`.

@@ -1,7 +1,7 @@
 """CoVAR pretrained on a published mixture of Open X-Embodiment, one name each.
 
     python -m vidact.train --config configs/oxe.py:oxe_magic_soup --config.data.root=DIR \
-        --config.data.encoded=LATENTS --config.train.pretrained=WEIGHTS --workdir=RUN
+        --config.data.encoded=LATENTS --config.init_from=WEIGHTS --workdir=RUN
 
 DIR holds the data sets by their names in TensorFlow Datasets (DIR/kuka/0.1.0 and so on),
 as downloaded or converted. Mixtures of end-effector actions of 7 columns are listed; joints

@@ -19,7 +19,6 @@ import tempfile
 import time
 
 import numpy as np
-import orbax.checkpoint as ocp
 from tqdm import tqdm
 
 from tests import processes, tiny
@@ -115,8 +114,7 @@ def _same_trace(calm: pathlib.Path, killed: pathlib.Path, steps: int) -> bool:
 def _same_state(calm: pathlib.Path, killed: pathlib.Path, steps: int) -> bool:
     trees = []
     for workdir in (calm, killed):
-        with ocp.StandardCheckpointer() as reader:
-            trees.append(_flat(reader.restore(workdir / "checkpoints" / str(steps) / "state")))
+        trees.append(_flat([tiny.saved(workdir, steps, item) for item in ("state", "params")]))
     same = trees[0].keys() == trees[1].keys() and all(
         np.array_equal(trees[0][key], trees[1][key], equal_nan=True) for key in trees[0]
     )

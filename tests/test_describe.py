@@ -47,7 +47,7 @@ def test_the_command_says_what_a_step_costs(tmp_path, capsys):
     printed = capsys.readouterr().out.splitlines()
     assert [row.split(":")[0].split(" (")[0] for row in printed] == [
         "parameters total", "state GB", "TFLOP per step", "this machine",
-        "24 GB", "48 GB", "80 GB",
+        "24 GB", "48 GB", "80 GB", "8 x 16 GB", "8 x 32 GB",
     ]  # fmt: skip
     assert all("fits" in row for row in printed[4:])
     assert not list(tmp_path.iterdir())

@@ -26,7 +26,7 @@ def test_a_refiner_makes_coarse_actions_more_precise(tmp_path, capsys):
         model__refiner_depth=1,
         model__refiner_width=32,
         model__refiner_heads=2,
-        train__pretrained=str(base),
+        init_from=str(base),
         train__freeze=("^(?!refiner/)",),
         train__steps=400,
         train__batch_size=32,

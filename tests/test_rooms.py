@@ -31,7 +31,7 @@ KNOWS = {
     "training": MODEL_SIDE | {"models", "encoders", "data_pipelines", "command", "vidact"},
     "evaluation": MODEL_SIDE
     | {"models", "encoders", "data_pipelines", "command", "training", "simulators"},
-    "interop": MODEL_SIDE | {"models", "encoders", "training", "command", "store"},
+    "interop": MODEL_SIDE | {"models", "encoders", "training", "command", "store", "robot"},
     "simulators": {"errors"},
     "robot": LEAVES,
     "data_pipelines": {"batch", "command", "store"} | LEAVES,

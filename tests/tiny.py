@@ -3,8 +3,10 @@
 import pathlib
 import sys
 
+import jax
 import ml_collections
 import numpy as np
+import orbax.checkpoint as ocp
 import simplejpeg
 
 from configs import base
@@ -58,16 +60,28 @@ def train_command(data: pathlib.Path, workdir: pathlib.Path, **changes) -> list[
     return line + [f"--config.{key}={value}" for key, value in overrides.items()]
 
 
-def write_data(root: pathlib.Path, episodes: int = 10, steps: int = 12) -> pathlib.Path:
-    """A square that the action moves over a grey ground: real dynamics, SIZE pixels wide."""
+def saved(workdir: pathlib.Path, step: int, item: str) -> dict:
+    """An item of a checkpoint, `params` or `state`, as Orbax reads it by itself."""
+    with ocp.StandardCheckpointer() as reader:
+        found = reader.restore((workdir / "checkpoints" / str(step) / item).absolute())
+    return jax.tree.map(np.asarray, found)
+
+
+def write_data(
+    root: pathlib.Path, episodes: int = 10, steps: int = 12, gripper: bool = False
+) -> pathlib.Path:
+    """A square that the action moves over a grey ground: real dynamics, SIZE pixels wide.
+
+    With `gripper` the action has a third column, which closes at the goal.
+    """
     folder = root / "squares" / "1.0.0"
-    spec = rlds_writer.features((SIZE, SIZE, 3), 3, 2, {})
-    made = [_episode(np.random.default_rng(i), steps) for i in range(episodes)]
+    spec = rlds_writer.features((SIZE, SIZE, 3), 3, 2 + gripper, {})
+    made = [_episode(np.random.default_rng(i), steps, gripper) for i in range(episodes)]
     rlds_writer.write(folder, made, spec, "a moving square", {"fps": 20.0})
     return folder
 
 
-def _episode(rng: np.random.Generator, steps: int) -> dict:
+def _episode(rng: np.random.Generator, steps: int, gripper: bool) -> dict:
     place = rng.uniform(2, SIZE - 6, 2)
     goal, images, states, actions = rng.uniform(2, SIZE - 6, 2), [], [], []
     for _ in range(steps):
@@ -77,7 +91,8 @@ def _episode(rng: np.random.Generator, steps: int) -> dict:
         images.append(simplejpeg.encode_jpeg(pixels, quality=95))
         action = np.clip(goal - place, -1, 1)
         states.append([*place / SIZE, 1.0])
-        actions.append(action)
+        closed = np.abs(goal - place).max() < 1
+        actions.append([*action, closed] if gripper else action)
         place = place + action
     return rlds_writer.episode(
         images=images,

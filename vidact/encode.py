@@ -34,6 +34,7 @@ from vidact.encoders.text import reader
 from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
 from vidact.errors import UserError
+from vidact.interop import init_from
 from vidact.training import checks, prepare, runs
 
 DTYPES = ("float16", "float32")
@@ -120,11 +121,16 @@ def instructions(dataset: WindowDataset) -> list[str]:
 def prepare_codec(
     config: ml_collections.ConfigDict, dataset: WindowDataset, found: Encoded
 ) -> VideoCodec:
-    """The codec, fitted to the training windows and kept where it has no published weights."""
+    """The codec; without published weights that of `config.init_from`, or one fitted to the data.
+
+    It is kept beside the latents.
+    """
     if config.encoder.kind != "linear" or found.codec.is_file():
         return open_codec(config, found.codec)
-    train = pipeline.make_dataset(config.data, seed=0, batch_size=1, source=dataset.source)
-    codec = prepare.fit_codec(config.encoder, train)
+    codec = init_from.start(config).codec if config.init_from else None
+    if codec is None:
+        train = pipeline.make_dataset(config.data, seed=0, batch_size=1, source=dataset.source)
+        codec = prepare.fit_codec(config.encoder, train)
     if jax.process_index() == 0:
         partial = found.codec.with_name(f".{found.codec.name}.partial")
         linear.save(codec, partial)

@@ -6,7 +6,7 @@ Examples:
   python -m vidact.train --config configs/quickstart.py --config.data.root=DIR --workdir=RUN \
       --config.train.steps=300 --config.overfit_one_batch
   python -m vidact.train --config configs/bridge.py --config.data.root=DIR --workdir=RUN
-  python -m vidact.train --config FILE --config.train.pretrained=weights/stdit3 --workdir=RUN
+  python -m vidact.train --config FILE --config.init_from=weights/stdit3 --workdir=RUN
   python -m vidact.train --config configs/covar_1b4.py --config.data.root=DIR \
       --config.data.encoded=ENCODED --workdir=RUN
 
@@ -15,6 +15,8 @@ same batches. Several processes find each other by themselves on Cloud TPU, GKE 
 by --coordinator, --processes and --process. Exit codes: 0 finished, 75 told to go by SIGTERM and
 saved (start again), 2 a mistake that the last line names, any other a crash, here or elsewhere.
 """
+
+import pathlib
 
 from vidact import command
 
@@ -43,18 +45,15 @@ def main(arguments: list[str]) -> None:
         raise command.UserError("config.data.root: empty; set --config.data.root=DIR")
     command.check_writable(args.workdir)
     # JAX is imported only now, so that --help and mistakes answer at once.
-    from vidact.interop import pretrained
-    from vidact.training import distributed, loop, preemption
+    from vidact.interop import init_from
+    from vidact.training import distributed, loop, preemption, runs
 
     with (
         preemption.watched(),
         distributed.joined(args.coordinator, args.processes, args.process),
     ):
-        loop.run(
-            config,
-            args.workdir,
-            pretrained.start(config) if config.train.pretrained else None,
-        )
+        new = config.init_from and not runs.has_checkpoint(pathlib.Path(args.workdir))
+        loop.run(config, args.workdir, init_from.start(config) if new else None)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def write(folder: pathlib.Path) -> pathlib.Path:
     make = registry.maker(settings)
     quickly = {"xla_backend_optimization_level": 0}
     fresh = jax.jit(lambda: state.create(make, (), optimizer), compiler_options=quickly)()
-    with checkpoints.open_manager(workdir) as manager:
+    with checkpoints.open_manager(workdir, settings.train) as manager:
         checkpoints.save(manager, fresh, {"step": 0, "config": settings.to_dict()})
         manager.wait_until_finished()
     logger = logs.Logger(workdir)

@@ -23,8 +23,8 @@ from vidact.training import (
     checkpoints,
     logs,
     loop,
-    meters,
     prepare,
+    provenance,
     runs,
     state,
     step,
@@ -44,9 +44,7 @@ QUICK = {
 
 def arrays(workdir: pathlib.Path, step: int):
     """Parameters, averages and the optimizer's state, as saved."""
-    with checkpoints.open_manager(workdir, read_only=True) as manager:
-        item = manager.restore(step, args=None)
-    return [np.asarray(leaf) for leaf in jax.tree.leaves([item["state"], item["params"]])]
+    return jax.tree.leaves([tiny.saved(workdir, step, item) for item in ("state", "params")])
 
 
 def contents(folder: pathlib.Path) -> dict[pathlib.Path, bytes]:
@@ -78,6 +76,15 @@ def test_a_stopped_run_goes_on_bit_for_bit(data, whole, tmp_path, capsys):
     assert len(pairs) > 300
     for left, right in pairs:
         np.testing.assert_array_equal(left, right)
+
+
+def test_a_checkpoint_carries_its_code_s_version_and_the_run_s_assets(whole):
+    folder = whole / "checkpoints/8"
+    meta = checkpoints.restore_meta(folder)
+    assert {key: meta[key] for key in provenance.code()} == provenance.code()
+    assert meta["config"] == json.loads((whole / "config.json").read_text())
+    for path in (whole / "assets").iterdir():
+        assert (folder / "assets" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_torn_checkpoint_is_not_picked_up(whole):
@@ -220,20 +227,17 @@ def test_a_run_with_a_frozen_branch_in_bfloat16_goes_on_bit_for_bit(data, tmp_pa
     for left, right in pairs:
         assert left.dtype == right.dtype
         np.testing.assert_array_equal(left, right)
-    saved = {}
-    for number in (2, 4):
-        with checkpoints.open_manager(tmp_path / "stopped", read_only=True) as manager:
-            saved[number] = manager.restore(number, args=None)
-    trained = saved[4]["state"]["params"]
+    trained = tiny.saved(tmp_path / "stopped", 4, "state")["params"]
+    earlier, later = (tiny.saved(tmp_path / "stopped", n, "params") for n in (2, 4))
     assert all(lora.is_factor(path) for path in trained if path.startswith("video/"))
     assert all(value.any() for path, value in trained.items() if path.endswith("/lora_b"))
     found = flat.parameters(runs.load(tmp_path / "stopped").model)
-    kernels = [path for path in saved[4]["state"]["frozen"] if path.endswith("/kernel")]
+    kernels = [path for path in later.keys() - trained.keys() if path.endswith("/kernel")]
     assert len(kernels) > 10
     for path in kernels:
-        assert saved[4]["params"][path].dtype == jnp.bfloat16
-        np.testing.assert_array_equal(saved[4]["params"][path], saved[2]["params"][path])
-        np.testing.assert_array_equal(found[path], saved[4]["params"][path].astype(np.float32))
+        assert later[path].dtype == jnp.bfloat16
+        np.testing.assert_array_equal(later[path], earlier[path])
+        np.testing.assert_array_equal(found[path], later[path].astype(np.float32))
 
 
 def test_losses_are_logged_by_data_set_where_there_are_several():

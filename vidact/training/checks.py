@@ -49,6 +49,7 @@ BOUNDS = (
     (1, math.inf, "train.checkpoint_every train.keep train.stop_after_skipped"),
     (2, math.inf, "data.frames"),
     (0, math.inf, "data.fps data.held_out data.cache_mb optimizer.warmup optimizer.weight_decay"),
+    (0, math.inf, "train.keep_every train.keep_best"),
     (0, math.inf, "train.loss_weights.video train.loss_weights.action train.loss_weights.refiner"),
     (0, math.inf, "model.latent_chunk model.refiner_depth model.text_depth model.lora_rank"),
     (0, 1, "model.text_dropout model.mode_share model.policy_share train.ema optimizer.final"),
@@ -119,6 +120,7 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
         raise UserError("config.model.refiner_depth=0: config.data.coarse trains a refiner; set 4")
     _check_widths(model)
     _check_loop(config)
+    _check_kept(config)
 
 
 def _check_loop(config: ml_collections.ConfigDict) -> None:
@@ -141,6 +143,20 @@ def _check_loop(config: ml_collections.ConfigDict) -> None:
                 f"config.train.profile={train.profile}: must be the first and the last step, for "
                 "example (10, 12), or ()"
             )
+
+
+def _check_kept(config: ml_collections.ConfigDict) -> None:
+    train = config.train
+    if train.keep_every % train.checkpoint_every:
+        raise UserError(
+            f"config.train.keep_every={train.keep_every}: must be a multiple of "
+            f"config.train.checkpoint_every={train.checkpoint_every}"
+        )
+    if train.keep_best and not config.data.held_out:
+        raise UserError(
+            f"config.train.keep_best={train.keep_best}: the best have the least held-out loss, and "
+            "config.data.held_out=0; hold some episodes out, or set 0"
+        )
 
 
 def _check_linear(

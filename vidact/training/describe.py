@@ -1,4 +1,4 @@
-"""`--describe`: parameters per part, memory, and hours on this machine and on common GPUs."""
+"""`--describe`: parameters per part, memory, and hours here, on common GPUs and on TPU hosts."""
 
 import time
 from collections import Counter
@@ -11,12 +11,15 @@ import psutil
 
 from vidact.models import registry
 from vidact.nn import flat, lora
-from vidact.training import checks, example, flops, program, sharding, state
+from vidact.training import checks, chips, example, flops, program, sharding, state
 
 # Dense bfloat16 peak in TFLOP/s, from the makers' data sheets: RTX 4090, L40S (362 with 48 GB;
 # A6000: 155), A100 80 GB. Half of it is assumed to be reached.
 GPUS = {"24 GB (RTX 4090)": (24, 165), "48 GB (RTX A6000)": (48, 155), "80 GB (A100)": (80, 312)}
+HOSTS = {"8 x 16 GB (TPU v5e host)": "v5e", "8 x 32 GB (TPU v6e host)": "v6e"}
+CHIPS_OF_HOST = 8
 UTILISATION = 0.5
+TIMED_TFLOP = 5.0  # three steps of more than this would take minutes on a CPU
 
 PARTS = ("video", "action", "bridge", "decoder", "refiner")  # in this order, then others
 BYTES_PER_TRAINABLE = 4 * 5  # parameter, gradient, average and AdamW's two moments, in float32
@@ -27,7 +30,8 @@ def describe(config: ml_collections.ConfigDict) -> None:
 
     Memory is exact for the state; for activations it is the compiled program's temporary buffer
     on this machine, if the state fits into it. The time here is measured where the step fits into
-    memory; the GPUs' is FLOPs over half of their peak.
+    memory and is small; the others' is FLOPs over half of their peak. A TPU host's chips share the
+    memory evenly here: `vidact.compile_check` compiles for them and knows.
 
     Raises:
       UserError: the configuration's sizes do not fit each other.
@@ -54,16 +58,27 @@ def describe(config: ml_collections.ConfigDict) -> None:
     print(f"TFLOP per step: {work / 1e12:.3f}")
     if need > room:
         print(f"this machine: does not fit, {need:.1f} of {room:.1f} GB free")
+    elif work / 1e12 > TIMED_TFLOP:
+        print("this machine: fits, not timed")
     else:
         seconds = _time(compiled, built.create(), *given)
         hours = config.train.steps * seconds / 3600
         print(
             f"this machine: {seconds:.2f} s per step, {hours:.1f} h for {config.train.steps} steps"
         )
-    for name, (memory, peak) in GPUS.items():
+    for name, (memory, peak) in devices().items():
         hours = config.train.steps * work / (peak * 1e12 * UTILISATION) / 3600
-        fits = "fits" if need < 0.9 * memory else "does not fit: lower config.train.batch_size"
+        fits = "fits" if need < 0.9 * memory else "does not fit: raise config.train.microbatches"
         print(f"{name}: {fits}, about {hours:.2f} h")
+
+
+def devices() -> dict[str, tuple[float, float]]:
+    """Memory in GB and peak in TFLOP/s of what may be rented, by name; a host's chips together."""
+    hosts = {name: chips.CHIPS[generation] for name, generation in HOSTS.items()}
+    return GPUS | {
+        name: (CHIPS_OF_HOST * chip.hbm / 1e9, CHIPS_OF_HOST * chip.flops / 1e12)
+        for name, chip in hosts.items()
+    }
 
 
 def parameter_line(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> str:

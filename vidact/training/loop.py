@@ -11,7 +11,6 @@ import ml_collections
 from clu import parameter_overview
 from tqdm import tqdm
 
-import vidact
 from vidact.batch import Batch
 from vidact.training import (
     agreement,
@@ -25,6 +24,7 @@ from vidact.training import (
     preemption,
     prepare,
     profiling,
+    provenance,
     runs,
     skipped,
     state,
@@ -59,12 +59,11 @@ def run(
     logs.check(config.train.wandb)
     check_workdir(config, workdir)
     trainer = prepare.trainer(config, workdir, start)
-    with checkpoints.open_manager(
-        workdir, keep=config.train.keep, every=config.train.checkpoint_every
-    ) as manager:
+    with checkpoints.open_manager(workdir, config.train) as manager:
         newest = manager.latest_step()
         if newest is not None:
-            trainer.state = checkpoints.restore_state(manager, newest, trainer.state)
+            folder = workdir / checkpoints.FOLDER / str(newest)
+            trainer.state = checkpoints.restore_state(folder, trainer.state)
             if distributed.is_first():
                 print(f"continuing from step {newest}", flush=True)
         if distributed.is_first():
@@ -164,25 +163,30 @@ class _Loop:
             saving &= going or last or not self.rows[-1]["skipped"]
         if logging:
             self._log(number, batch)
-        if not going:  # who must go has seconds left
-            self._look(number, metrics, last)
+        ranked = bool(saving and config.keep_best)  # the best are told apart by the held-out loss
+        # Who must go has seconds left.
+        held_out = None if going else self._look(number, metrics, last or ranked)
         if saving:
-            meta = {"step": number, "version": vidact.__version__, "config": _plain(self.trainer)}
+            meta = {"step": number, **provenance.code(), "config": _plain(self.trainer)}
             with self.meter.aside(metrics):
-                checkpoints.save(self.manager, self.trainer.state, meta)
+                loss = held_out if ranked else None
+                checkpoints.save(self.manager, self.trainer.state, meta, loss)
         if going:
             self.manager.wait_until_finished()
             preemption.leave(number)
 
-    def _look(self, number: int, metrics: step.Metrics, last: bool) -> None:
-        """Measures and draws held-out windows."""
-        config = self.config
-        if self.trainer.held_out and (number % config.evaluate_every == 0 or last):
+    def _look(self, number: int, metrics: step.Metrics, now: bool) -> float | None:
+        """Draws and measures held-out windows where that is due, or `now`; returns their loss."""
+        config, loss = self.config, None
+        if self.trainer.held_out and (now or number % config.evaluate_every == 0):
             with self.meter.aside(metrics):
-                self.logger.write(number, summary.held_out(self.trainer))
-        if self.sampler and (number % config.picture_every == 0 or last):
+                found = summary.held_out(self.trainer)
+            self.logger.write(number, found)
+            loss = found[checkpoints.HELD_OUT]
+        if self.sampler and (number % config.picture_every == 0 or number == config.steps):
             with self.meter.aside(metrics):
                 self.logger.picture(number, "samples", self.sampler.draw(number))
+        return loss
 
     def _fetch(self, number: int) -> None:
         """Waits for the steps up to `number`; what was skipped among them is written down.

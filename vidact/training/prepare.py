@@ -19,6 +19,7 @@ from data_pipelines.sidecars import Sidecar
 from vidact.encoders.text import reader
 from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
+from vidact.errors import UserError
 from vidact.nn import flat
 from vidact.training import checks, distributed, program, runs, sharding, state
 
@@ -29,15 +30,19 @@ class Start:
 
     Attributes:
       parameters: from random parameters to those that replace them; need not return all.
+      folder: where they come from.
       codec: the fitted codec that they were trained with, or None.
       statistics: by the fingerprint of all data those that they were trained with, by data set.
+      encoders: identities of the published encoders that they were trained with, where known.
     """
 
     parameters: Callable[[state.Parameters], state.Parameters]
+    folder: pathlib.Path
     codec: linear.LinearCodec | None = None
     statistics: Mapping[str, Mapping[str, runs.SetStatistics]] = dataclasses.field(
         default_factory=dict
     )
+    encoders: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -81,24 +86,21 @@ def trainer(
     if resuming:
         runs.check_data_set(workdir, source.name, source.fingerprint)
         runs.check_encoders(workdir, config)
-    start = Start(parameters=lambda _: {}) if start is None else start
-    known = start.statistics.get(source.fingerprint)
-    if resuming:
         known = runs.read_statistics(workdir)
+    else:
+        known = start.statistics.get(source.fingerprint) if start else None
     train, held_out = open_data(config, source, known)
     checks.check_data(config, source.name, train.widths)
     fresh = programs.create()
     stored = encoded.read(config.data.encoded) if config.data.encoded else None
     if not resuming:
-        found = start.parameters({**fresh.params, **fresh.frozen})
-        fresh = state.with_parameters(fresh, found)
+        if start:
+            whose = f"{start.folder}'s, the same data" if known else f"measured on {source.name}"
+            if distributed.is_first():
+                print(f"statistics: {whose}", flush=True)
+            fresh = state.with_parameters(fresh, start.parameters({**fresh.params, **fresh.frozen}))
         if distributed.is_first():
-            fitted = first_codec(config, train, start.codec, stored)
-            identities = runs.encoders_of(config)
-            if stored:
-                identities = runs.same_encoders(stored.folder, stored.identities, identities)
-            named = dict(zip(source.names, train.statistics, strict=True))
-            runs.write_assets(workdir, fitted, named, source, identities)
+            _write_assets(config, workdir, train, start, stored)
         distributed.wait("assets are written")
         measured = list(runs.read_statistics(workdir).values())  # the first process's, to the bit
         train = dataclasses.replace(train, statistics=measured)
@@ -118,6 +120,23 @@ def trainer(
         evaluate=programs.evaluate,
         data_sets=data_sets,
     )
+
+
+def _write_assets(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    train: WindowDataset,
+    start: Start | None,
+    stored: encoded.Encoded | None,
+) -> None:
+    identities = runs.encoders_of(config)
+    if stored:
+        identities = runs.same_encoders(stored.folder, stored.identities, identities)
+    if start:
+        identities = runs.same_encoders(start.folder, start.encoders, identities)
+    fitted = first_codec(config, train, start.codec if start else None, stored)
+    measured = dict(zip(train.source.names, train.statistics, strict=True))
+    runs.write_assets(workdir, fitted, measured, train.source, identities)
 
 
 def open_data(
@@ -163,12 +182,22 @@ def first_codec(
     given: linear.LinearCodec | None,
     stored: encoded.Encoded | None,
 ) -> linear.LinearCodec | None:
-    """The fitted codec of a new run: that of its stored latents, a given one, or a fresh one."""
+    """The fitted codec of a new run: that of its stored latents, a given one, or a fresh one.
+
+    Raises:
+      UserError: the latents were stored with another codec than the given one.
+    """
     if config.encoder.kind != "linear":
         return None
-    if stored is not None:
-        return linear.load(stored.codec)
-    return given or fit_codec(config.encoder, train)
+    if stored is None:
+        return given or fit_codec(config.encoder, train)
+    codec = linear.load(stored.codec)
+    if given and not all(map(np.array_equal, *map(jax.tree.leaves, (codec, given)))):
+        raise UserError(
+            f"config.data.encoded={stored.folder}: was stored with another codec than that of "
+            f"config.init_from={config.init_from}; encode again with this config.init_from"
+        )
+    return codec
 
 
 def fit_codec(config: ml_collections.ConfigDict, train: WindowDataset) -> linear.LinearCodec:

@@ -22,15 +22,15 @@ from vidact.errors import UserError
 from vidact.models import registry
 from vidact.models.protocol import VideoActionModel
 from vidact.nn import flat
-from vidact.training import checkpoints
+from vidact.training import assets, checkpoints
 
 SetStatistics = Mapping[str, actions.Statistics]
 
 CONFIG = "config.json"
-CODEC = "assets/video_codec.safetensors"
-STATISTICS = "assets/statistics.json"
-DATA_SET = "assets/data_set.json"
-ENCODERS = "assets/encoders.json"
+CODEC = f"{assets.FOLDER}/video_codec.safetensors"
+STATISTICS = f"{assets.FOLDER}/statistics.json"
+DATA_SET = f"{assets.FOLDER}/data_set.json"
+ENCODERS = f"{assets.FOLDER}/encoders.json"
 SECTIONS = ("seed", "mesh", "data", "encoder", "model", "optimizer", "train", "evaluate")
 # What may change when a run is continued. More steps stretch a cosine schedule.
 FREE_SECTIONS = ("evaluate", "demos", "mesh")
@@ -48,6 +48,8 @@ FREE_KEYS = (
             "picture_every",
             "wandb",
             "profile",
+            "keep_every",
+            "keep_best",
             "trace",
             "agree_every",
         ),
@@ -63,7 +65,7 @@ class Run:
     """A trained model with everything that it needs.
 
     Attributes:
-      workdir: where it was read from.
+      workdir: where it was read from: a work directory, or a checkpoint that was named itself.
       step: the checkpoint's step.
       config: the configuration that it was trained with.
       model: with the inference (averaged) weights.
@@ -129,16 +131,26 @@ class Run:
 
 
 def read_config(workdir: str | pathlib.Path) -> ml_collections.ConfigDict:
-    """The configuration that a work directory was trained with.
+    """The configuration that a work directory, or a checkpoint, was trained with.
 
     Raises:
       UserError: there is no such work directory, or the file is damaged.
     """
     path = pathlib.Path(workdir) / CONFIG
+    if checkpoints.is_one(path.parent):
+        return _checked(path.parent, checkpoints.restore_meta(path.parent)["config"])
     if not path.is_file():
         raise UserError(f"{path}: no such file; give the work directory of a training run")
     try:
-        config = ml_collections.ConfigDict(_with_tuples(json.loads(path.read_text())))
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: not a configuration ({error}); restore or train again") from error
+    return _checked(path, values)
+
+
+def _checked(path: pathlib.Path, values: Any) -> ml_collections.ConfigDict:
+    try:
+        config = ml_collections.ConfigDict(_with_tuples(values))
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: not a configuration ({error}); restore or train again") from error
     missing = [name for name in SECTIONS if name not in config]
@@ -148,7 +160,7 @@ def read_config(workdir: str | pathlib.Path) -> ml_collections.ConfigDict:
 
 
 def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
-    """Reads a work directory's newest checkpoint, or that of `step`.
+    """Reads a work directory's newest checkpoint, or that of `step`, or one checkpoint's folder.
 
     Raises:
       UserError: the folder, the checkpoint or an asset is missing or does not fit.
@@ -156,23 +168,17 @@ def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
     workdir = pathlib.Path(checkpoint)
     config = read_config(workdir)
     plan = flat.blueprint(registry.maker(config))
-    if not (workdir / checkpoints.FOLDER).is_dir():
-        raise UserError(f"{workdir}: holds no checkpoint yet; train longer")
-    with checkpoints.open_manager(workdir, read_only=True) as manager:
-        steps = manager.all_steps()
-        if not steps or (step is not None and step not in steps):
-            raise UserError(f"{workdir}: no checkpoint of step {step}; there are {sorted(steps)}")
-        step = max(steps) if step is None else step
-        check_config(workdir / CONFIG, config, checkpoints.restore_meta(manager, step)["config"])
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        shapes = {
-            k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=device)
-            for k, v in plan.shapes.items()
-        }
-        params = checkpoints.restore_parameters(manager, step, shapes)
+    folder = find(workdir, step)
+    meta = checkpoints.restore_meta(folder)
+    check_config(workdir / CONFIG, config, meta["config"])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    shapes = {
+        k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=device) for k, v in plan.shapes.items()
+    }
+    params = checkpoints.restore_parameters(folder, shapes)
     return Run(
         workdir=workdir,
-        step=step,
+        step=meta["step"],
         config=config,
         model=plan.assemble(params),
         statistics=read_statistics(workdir),
@@ -180,10 +186,33 @@ def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
     )
 
 
+def find(checkpoint: pathlib.Path, step: int | None = None) -> pathlib.Path:
+    """The folder of a work directory's newest checkpoint, or of that of `step`.
+
+    Args:
+      checkpoint: the work directory; or a checkpoint's own folder, which is given back.
+      step: which one.
+
+    Raises:
+      UserError: there is none.
+    """
+    if checkpoints.is_one(checkpoint):
+        if step is not None:
+            raise UserError(f"{checkpoint}: is one checkpoint already; leave out --step")
+        if not checkpoints.finished(checkpoint):
+            raise UserError(f"{checkpoint}: was never finished; choose another checkpoint")
+        return checkpoint
+    found = checkpoints.steps(checkpoint)
+    if not found:
+        raise UserError(f"{checkpoint}: holds no checkpoint yet; train longer")
+    if step is not None and step not in found:
+        raise UserError(f"{checkpoint}: no checkpoint of step {step}; there are {found}")
+    return checkpoint / checkpoints.FOLDER / str(found[-1] if step is None else step)
+
+
 def has_checkpoint(workdir: pathlib.Path) -> bool:
-    """Whether there is something to continue from; Orbax names half-written ones otherwise."""
-    folder = workdir / checkpoints.FOLDER
-    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
+    """Whether there is something to continue from."""
+    return bool(checkpoints.steps(workdir))
 
 
 def write_assets(
@@ -249,11 +278,19 @@ def check_encoders(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> 
     Raises:
       UserError: names the network.
     """
+    same_encoders(workdir, read_encoders(workdir), encoders_of(config))
+
+
+def read_encoders(workdir: pathlib.Path) -> dict[str, str]:
+    """Identities of the frozen networks that a run was trained with, see `encoders_of`.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
     try:
-        known = json.loads((workdir / ENCODERS).read_text())
-    except (OSError, ValueError) as error:
+        return dict(json.loads((workdir / ENCODERS).read_text()))
+    except (OSError, TypeError, ValueError) as error:
         raise UserError(f"{workdir / ENCODERS}: {error!r}; restore it or train again") from error
-    same_encoders(workdir, known, encoders_of(config))
 
 
 def same_encoders(

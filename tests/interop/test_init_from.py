@@ -11,7 +11,7 @@ import safetensors.numpy
 from tests import tiny
 from vidact import store, train
 from vidact.errors import UserError
-from vidact.interop import export_weights, import_weights, networks, pretrained
+from vidact.interop import export_weights, import_weights, init_from, networks
 from vidact.models import registry
 from vidact.nn import flat, lora
 from vidact.training import checkpoints, prepare, runs, state
@@ -52,7 +52,7 @@ def run(root, workdir, **changes):
 def test_a_frozen_video_branch_comes_back_as_it_was_published(folder, tmp_path):
     root, given = folder
     workdir = tmp_path / "run"
-    run(root, workdir, train__pretrained=str(root / "imported"), train__freeze=("^video/",))
+    run(root, workdir, init_from=str(root / "imported"), train__freeze=("^video/",))
     export_weights.main(["--from", str(workdir), "--to", str(tmp_path / "back")])
     with store.reader(tmp_path / "back") as found:
         assert found.shapes.keys() == given.keys()
@@ -69,11 +69,11 @@ def test_lora_factors_are_not_asked_of_published_weights_and_go_back_in_them(fol
     changes = {"train__freeze": ("video-branch",), "train__frozen_dtype": "bfloat16"}
     changes |= {**SMALL, "model__lora_rank": 2}
     config, workdir = tiny.config(root / "squares/1.0.0", **changes), tmp_path / "run"
-    config.train.pretrained = str(root / "imported")
-    start = prepare.trainer(config, workdir, pretrained.start(config)).state
+    config.init_from = str(root / "imported")
+    start = prepare.trainer(config, workdir, init_from.start(config)).state
     ema = {k: v + 0.1 if lora.is_factor(k) else v for k, v in start.ema.items()}
     runs.write_config(workdir, config)
-    with checkpoints.open_manager(workdir) as manager:
+    with checkpoints.open_manager(workdir, config.train) as manager:
         trained = dataclasses.replace(start, ema=ema)
         checkpoints.save(manager, trained, {"step": 0, "config": config.to_dict()})
         manager.wait_until_finished()
@@ -98,10 +98,9 @@ def test_training_moves_what_is_not_frozen_and_the_stored_buffers_never(folder, 
     root, given = folder
     scales = (("^video/spatial_blocks/", 0.0), ("^video/", 0.5))
     workdir = tmp_path / "run"
-    run(root, workdir, train__pretrained=str(root / "imported"), optimizer__scales=scales)
-    with checkpoints.open_manager(workdir, read_only=True) as manager:
-        saved = manager.restore(2, args=None)["state"]
-    params, frozen = (jax.tree.map(np.asarray, saved[k]) for k in ("params", "frozen"))
+    run(root, workdir, init_from=str(root / "imported"), optimizer__scales=scales)
+    params, kept = (tiny.saved(workdir, 2, item) for item in ("state", "params"))
+    params, frozen = params["params"], {k: kept[k] for k in kept.keys() - params["params"].keys()}
     assert frozen.keys() == {"video/rope/freqs", "y_embedding"}
     np.testing.assert_array_equal(frozen["video/rope/freqs"], given["rope.freqs"])
     name, path = "spatial_blocks.0.mlp.fc1.weight", "video/spatial_blocks/mlp/fc1/kernel"
@@ -109,9 +108,11 @@ def test_training_moves_what_is_not_frozen_and_the_stored_buffers_never(folder, 
     name, path = "temporal_blocks.0.mlp.fc1.weight", "video/temporal_blocks/mlp/fc1/kernel"
     moved = np.abs(params[path][0].T - given[name]).max()
     assert 0 < moved < 0.02
-    adapted = registry.maker(tiny.config(root, **SMALL, model__lora_rank=2))
+    config = tiny.config(root, **SMALL, model__lora_rank=2)
+    adapted = registry.maker(config)
     fresh = jax.jit(lambda: flat.parameters(adapted()))()
-    found = pretrained.run_parameters(workdir, fresh)  # a run without factors
+    source = sources.of_run(workdir)  # a run without factors
+    found = init_from.parameters(source, config, fresh)
     assert fresh.keys() - found.keys() == {path for path in fresh if lora.is_factor(path)}
 
 
@@ -119,10 +120,10 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(folder, tmp_pat
     root, _ = folder
     for changes, told in (
         ({"model__video_width": 48}, r"misshapen: .*video/x_embedder/bias \(32,\) instead"),
-        ({"train__pretrained": str(tmp_path / "no")}, r"network\.json: no such file"),
+        ({"init_from": str(tmp_path / "no")}, r"no: is no run, checkpoint, exported folder or"),
         ({"optimizer__scales": (("^vidio/", 0.1),)}, "matches no parameter"),
         ({"optimizer__scales": ("^video/",)}, r"write \('\^video/', 0\.1\)"),
     ):
         with pytest.raises(UserError, match=told):
-            run(root, tmp_path / "run", **{"train__pretrained": str(root / "imported"), **changes})
+            run(root, tmp_path / "run", **{"init_from": str(root / "imported"), **changes})
         assert not (tmp_path / "run").exists()

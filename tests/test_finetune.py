@@ -1,0 +1,54 @@
+"""A model trained on one robot goes on with another's data, whose actions have another width."""
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from vidact import train
+from vidact.training import checkpoints, logs, runs
+
+STEPS, EVERY = 120, 40
+
+
+@pytest.mark.slow
+def test_a_model_is_fine_tuned_to_a_robot_with_a_gripper(tmp_path, capsys):
+    first = tiny.write_data(tmp_path / "first", episodes=30)
+    second = tiny.write_data(tmp_path / "second", episodes=20, gripper=True)
+    base, tuned = tmp_path / "base", tmp_path / "tuned"
+    often = dict(train__steps=STEPS, train__checkpoint_every=EVERY)
+    train.main(tiny.train_command(first, base, **often)[3:])
+    capsys.readouterr()
+    changes = dict(
+        init_from=str(base / "checkpoints" / str(STEPS)),
+        model__action_dim=3,
+        model__lora_rank=4,
+        train__freeze=("video-branch",),
+        train__keep=1,
+        train__keep_best=1,
+    )
+    train.main(tiny.train_command(second, tuned, **often, **changes)[3:])
+    printed = capsys.readouterr().out
+    for layer in ("action_encoder/fc1", "decoder/out/linear"):
+        assert f"re-initialised: action/{layer}/kernel (2 -> 3 columns)\n" in printed
+    assert printed.count("re-initialised") == 2
+    assert "statistics: measured on " in printed
+
+    rows = logs.read(tuned)
+    for name in ("loss/action", "loss/video"):
+        losses = [row[name] for row in rows if name in row]
+        assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:3]), name
+    before, after = (tiny.saved(folder, STEPS, "params") for folder in (base, tuned))
+    frozen = [path for path in before if path.startswith("video/")]
+    assert len(frozen) > 20
+    for path in frozen:
+        np.testing.assert_array_equal(after[path], before[path], err_msg=path)
+    for path in ("video/spatial_blocks/mlp/fc1/lora_b", "action/decoder/out/linear/kernel"):
+        assert after[path].any(), path
+    path = "bridges/action/qkv/kernel"
+    assert not np.array_equal(after[path], before[path])
+
+    held_out = {row["step"]: row["held out loss"] for row in rows if "held out loss" in row}
+    assert set(checkpoints.steps(tuned)) == {min(held_out, key=held_out.get), STEPS}
+    one, other = runs.load(base), runs.load(tuned)
+    assert other.own["action"].mean.shape == (3,)
+    np.testing.assert_array_equal(one.codec.later_basis, other.codec.later_basis)
