@@ -23,7 +23,6 @@ from vidact.training import (
     logs,
     loop,
     meters,
-    prepare,
     runs,
     state,
     step,
@@ -143,11 +142,15 @@ def test_what_is_not_finite_is_skipped_told_and_never_saved(data, tmp_path):
         assert loop.digest(dict(batch)) == trace[2]["batch"]
 
 
-def test_what_is_not_on_the_device_stops_the_step(data, tmp_path):
-    trainer = prepare.trainer(tiny.config(data, **QUICK), tmp_path)
-    meter = meters.Meter(trainer.config, jax.devices())
-    with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device"):
-        loop.advance(trainer, trainer.train.batch_at(0).as_dict(), meter)
+def test_what_is_not_on_the_device_stops_the_step(data):
+    meter = meters.Meter(tiny.config(data), jax.devices())
+    update = jax.jit(lambda state, batch, codec: (state + 1, {"loss": batch["x"].sum()}))
+    state, batch = jax.device_put((jnp.zeros(()), {"x": np.ones(3)}))
+    state, metrics = loop.advance(update, meter, state, batch, None)
+    assert isinstance(metrics["loss"], jax.Array)
+    for wrong in ((state, {"x": np.ones(3)}), (0.0, batch)):
+        with pytest.raises(RuntimeError, match="Disallowed host-to-device transfer"):
+            loop.advance(update, meter, *wrong, None)
 
 
 def test_a_run_shows_its_data_its_samples_and_its_profile(data, tmp_path):

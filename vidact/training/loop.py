@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -102,7 +102,8 @@ def _loop(trainer: prepare.Trainer, manager) -> None:
             with meter.waiting():
                 batch, on_device = next(batches)
             with profiler.step(number, trainer.state):
-                metrics = advance(trainer, on_device, meter)
+                given = (trainer.state, on_device, trainer.codec)
+                trainer.state, metrics = advance(trainer.update, meter, *given)
             pending.append(metrics)
             profiler.after(number, metrics)
             bar.update()
@@ -141,16 +142,15 @@ def _loop(trainer: prepare.Trainer, manager) -> None:
 
 
 def advance(
-    trainer: prepare.Trainer, batch: Mapping[str, jax.Array], meter: meters.Meter
-) -> step.Metrics:
+    update: Callable, meter: meters.Meter, state: Any, batch: Mapping[str, Any], codec: Any
+) -> tuple[Any, step.Metrics]:
     """Dispatches a step and does not wait for it; what it returns stays on the device.
 
     Raises:
       RuntimeError: something was not on the devices yet, and would be sent there at every step.
     """
     with meter.step(batch), jax.transfer_guard("disallow"):
-        trainer.state, metrics = trainer.update(trainer.state, batch, trainer.codec)
-    return metrics
+        return update(state, batch, codec)
 
 
 def _begun(
