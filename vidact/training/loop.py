@@ -95,9 +95,7 @@ def _loop(trainer: prepare.Trainer, manager) -> None:
     logger = logs.Logger(workdir, trainer.config)
     profiler = profiling.Profiler(workdir, config.profile)
     pending, rows = [], []  # what the steps since the last line returned: on the device, fetched
-    with contextlib.ExitStack() as stack:
-        for opened in (logger, bar, profiler):
-            stack.enter_context(contextlib.closing(opened))
+    with contextlib.closing(logger), contextlib.closing(bar), contextlib.closing(profiler):
         for number in range(start + 1, config.steps + 1):
             with meter.waiting():
                 batch, on_device = next(batches)
