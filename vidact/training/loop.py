@@ -3,7 +3,7 @@
 import contextlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -128,7 +128,8 @@ class _Loop:
                 with self.meter.waiting():
                     batch, on_device = next(batches)
                 with self.profiler.step(number, trainer.state):
-                    metrics = advance(trainer, on_device, self.meter)
+                    given = (trainer.state, on_device, trainer.codec)
+                    trainer.state, metrics = advance(trainer.update, self.meter, *given)
                 self.pending.append(metrics)
                 self.profiler.after(number, metrics)
                 bar.update()
@@ -215,16 +216,15 @@ class _Loop:
 
 
 def advance(
-    trainer: prepare.Trainer, batch: Mapping[str, jax.Array], meter: meters.Meter
-) -> step.Metrics:
+    update: Callable, meter: meters.Meter, state: Any, batch: Mapping[str, Any], codec: Any
+) -> tuple[Any, step.Metrics]:
     """Dispatches a step and does not wait for it; what it returns stays on the device.
 
     Raises:
       RuntimeError: something was not on the devices yet, and would be sent there at every step.
     """
     with meter.step(batch), jax.transfer_guard("disallow"):
-        trainer.state, metrics = trainer.update(trainer.state, batch, trainer.codec)
-    return metrics
+        return update(state, batch, codec)
 
 
 def _begun(

@@ -73,7 +73,7 @@ class Meter:
         self._aside += time.perf_counter() - began
 
     @contextlib.contextmanager
-    def step(self, batch: Mapping[str, jax.Array]) -> Iterator[None]:
+    def step(self, batch: Mapping[str, Any]) -> Iterator[None]:
         """Around the dispatch of a step, which compiles it first where the shapes are new."""
         shapes, began = shapes_of(batch), time.perf_counter()
         yield
@@ -83,7 +83,7 @@ class Meter:
             self._aside += time.perf_counter() - began
             self.compiling += time.perf_counter() - began
 
-    def line(self, batch: Mapping[str, jax.Array], codec: Any, skipped: int) -> dict[str, float]:
+    def line(self, batch: Mapping[str, Any], codec: Any, skipped: int) -> dict[str, float]:
         """Values of the steps since the last line, which are all done; begins the next line.
 
         Args:
@@ -104,7 +104,7 @@ class Meter:
         self._restart()
         return values
 
-    def _rates(self, batch: Mapping[str, jax.Array], codec: Any, seconds: float) -> dict:
+    def _rates(self, batch: Mapping[str, Any], codec: Any, seconds: float) -> dict:
         shapes = shapes_of(batch)
         if shapes not in self._work:
             self._work[shapes] = work(self._config, batch, codec)
@@ -119,7 +119,7 @@ class Meter:
         return values | ({"MFU": rate / (peak * len(self._devices))} if peak else {})
 
 
-def shapes_of(batch: Mapping[str, jax.Array]) -> Shapes:
+def shapes_of(batch: Mapping[str, Any]) -> Shapes:
     """What tells batches apart for which the step is compiled anew."""
     return tuple((name, value.shape) for name, value in batch.items())
 

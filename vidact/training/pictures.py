@@ -96,7 +96,7 @@ def _few(trainer: prepare.Trainer, dataset: WindowDataset) -> dict[str, Any]:
     rows = ways(trainer.mesh, sharding.ROWS)
     share = -(-SHOWN // rows) * rows // jax.process_count()
     batch, windows = dataset.batch_at(0), dataset.indices_at(0)
-    few = {name: value[:share] for name, value in batch.as_dict().items()}
+    few: dict[str, Any] = {name: value[:share] for name, value in batch.as_dict().items()}
     given = feed.to_devices(Batch(**{"video": None, **few}), trainer.mesh)
     rows_of = jax.NamedSharding(trainer.mesh, sharding.BATCH)
     numbers = windows[: len(few["actions"])].astype(np.int32)

@@ -35,7 +35,9 @@ def held_out(trainer: prepare.Trainer) -> dict[str, float]:
     rows = jax.device_get(rows)
     values = {f"held out {name}": value for name, value in _mean(rows).items()}
     for t, row in zip(TIMES, rows, strict=True):
-        values |= {f"{logs.HELD_OUT_BY_TIME}{k}/t {t:.2f}": float(v) for k, v in row.items()}
+        for name, value in row.items():
+            key = f"{logs.HELD_OUT_BY_TIME}{name.removeprefix('loss/')}/t {t:.2f}"
+            values[key] = float(value)
     return values
 
 
