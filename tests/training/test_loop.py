@@ -1,8 +1,10 @@
 """Training resumes bit for bit, refuses foreign work directories and learns."""
 
 import json
+import os
 import pathlib
 import shutil
+import signal
 import sys
 
 import jax
@@ -17,7 +19,7 @@ from data_pipelines.sources.records import TFRecordShard
 from tests import tiny
 from vidact.errors import UserError
 from vidact.nn import flat, lora
-from vidact.training import checkpoints, logs, loop, runs, state, step
+from vidact.training import checkpoints, logs, loop, preemption, runs, state, step
 
 # The tests share their programs through this folder's cache: nothing here changes the step's.
 QUICK = {
@@ -65,6 +67,18 @@ def test_a_stopped_run_goes_on_bit_for_bit(data, whole, tmp_path, capsys):
     assert len(pairs) > 300
     for left, right in pairs:
         np.testing.assert_array_equal(left, right)
+
+
+def test_sigterm_saves_and_the_run_goes_on_bit_for_bit(data, whole, tmp_path, capsys):
+    config = tiny.config(data, train__steps=8, train__checkpoint_every=100, **QUICK)
+    with preemption.watched():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SystemExit) as stop:
+            loop.run(config, tmp_path)
+    assert stop.value.code == 75
+    assert "told to go: saved step 1; " in capsys.readouterr().out
+    loop.run(config, tmp_path)
+    assert (tmp_path / "trace.jsonl").read_text() == (whole / "trace.jsonl").read_text()
 
 
 def test_a_torn_checkpoint_is_not_picked_up(whole):
