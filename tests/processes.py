@@ -13,7 +13,9 @@ from tests import tiny
 TIMEOUT = 900.0
 
 
-def start(line: Sequence[str], count: int, log: pathlib.Path, devices: int = 1) -> list:
+def start(
+    line: Sequence[str], count: int, log: pathlib.Path, devices: int = 1
+) -> list[subprocess.Popen]:
     """Starts `count` processes of a `tiny.train_command`.
 
     Args:
@@ -25,17 +27,26 @@ def start(line: Sequence[str], count: int, log: pathlib.Path, devices: int = 1) 
     Returns:
       The subprocesses, by number.
     """
+    address = f"localhost:{free_port()}"
+    joined = [f"--coordinator={address}", f"--processes={count}"] if count > 1 else []
+    lines = [
+        [*line, *joined, *([f"--process={number}"] if joined else [])] for number in range(count)
+    ]
+    return start_each(lines, log, devices)
+
+
+def start_each(
+    lines: Sequence[Sequence[str]], log: pathlib.Path, devices: int = 1
+) -> list[subprocess.Popen]:
+    """Starts a process for each command line; `log` and `devices` as in `start`."""
     found = re.sub(r"--xla_force_host_platform_device_count=\S+", "", os.getenv("XLA_FLAGS", ""))
     flags = f"{found} --xla_force_host_platform_device_count={devices}".strip()
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    address = f"localhost:{_free_port()}"
     started = []
-    for number in range(count):
-        joined = [f"--coordinator={address}", f"--processes={count}", f"--process={number}"]
-        whole = [*line, *(joined if count > 1 else [])]
+    for number, line in enumerate(lines):
         with path(log, number).open("ab") as out:
             started.append(
-                subprocess.Popen(whole, stdout=out, stderr=out, cwd=tiny.ROOT, env=environment)
+                subprocess.Popen(line, stdout=out, stderr=out, cwd=tiny.ROOT, env=environment)
             )
     return started
 
@@ -97,7 +108,8 @@ def wait_until(
         time.sleep(every)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         return free.getsockname()[1]

@@ -4,7 +4,9 @@ Examples:
   python -m tests.processes_compare --processes 4
   python -m tests.processes_compare --processes 2 --steps 10
 
-Ends with `max loss diff 1 vs 4: 2.4e-07`, and exit code 1 if that is above 1e-5 or a batch differs.
+The one process has as many devices as the others together: sums of other parts round otherwise, and
+Adam, which divides noise by its own size, makes steps of it. Ends with `max loss diff 1 vs 4: ...`,
+and exit code 1 if that is above 1e-5 or a batch differs.
 """
 
 import argparse
@@ -37,7 +39,7 @@ def compare(folder: pathlib.Path, count: int, steps: int) -> bool:
         line = tiny.train_command(
             data, folder / f"run{number}", train__steps=steps, train__trace=True
         )
-        processes.finish(line, number, folder / f"run{number}")
+        processes.finish(line, number, folder / f"run{number}", devices=count // number)
     batches, difference = differences(folder / "run1", folder / f"run{count}", steps)
     print(f"steps: {steps} batches: {'the same' if batches else 'differ'}")
     print(f"max loss diff 1 vs {count}: {difference:.1e}")

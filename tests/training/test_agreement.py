@@ -1,12 +1,19 @@
-"""Two real processes find out that they do not train the same run."""
+"""Two real processes find out that they do not train the same run; devices, that a copy is off."""
 
 import socket
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from tests.data_pipelines import shards
+from tests.training import meshes
+from vidact.errors import UserError
+from vidact.training import agreement
 
 # The second process goes astray in one thing after the other.
 PROGRAM = """
@@ -76,3 +83,31 @@ def test_two_processes(roots):
     wanted = ("another order of windows", "another configuration", "another")
     for line, differs in zip(told[0][1:], wanted, strict=True):
         assert line.startswith(f"step 3: processes 1 have {differs} ")
+
+
+def _array(mesh, spec, values, change=None):
+    """`values` on a mesh, the copy of device number `change` with its last bit flipped."""
+    sharding = NamedSharding(mesh, spec)
+    parts = []
+    for device, index in sharding.addressable_devices_indices_map(values.shape).items():
+        part = values[index].copy()
+        if device.id == change:
+            part.view(np.uint8).reshape(-1)[-4] ^= 1
+        parts.append(jax.device_put(part, device))
+    return jax.make_array_from_single_device_arrays(values.shape, sharding, parts)
+
+
+def test_a_copy_of_a_parameter_with_one_other_bit_is_named():
+    mesh, values = meshes.mesh(4, 2, 1), np.random.default_rng(0).normal(size=(6, 4))
+    good = _array(mesh, P(None, "fsdp"), values.astype(np.float32))
+    half = _array(mesh, P(), values.astype(jax.numpy.bfloat16))
+    agreement.check_parameters({"a/kernel": good, "b/scale": half}, 7)
+    bad = _array(mesh, P(None, "fsdp"), values.astype(np.float32), change=5)
+    with pytest.raises(UserError, match=r"step 7: b/kernel on device 5 of process 0 is not what"):
+        agreement.check_parameters({"b/kernel": bad, "a/scale": half}, 7)
+
+
+def test_parts_of_which_there_is_one_copy_may_differ():
+    mesh = meshes.mesh(1, 8, 1)
+    value = _array(mesh, P("fsdp"), np.arange(16, dtype=np.float32), change=3)
+    agreement.check_parameters({"a/kernel": value}, 1)

@@ -1,8 +1,10 @@
 """Training resumes bit for bit, refuses foreign work directories and learns."""
 
 import json
+import os
 import pathlib
 import shutil
+import signal
 import sys
 
 import jax
@@ -24,6 +26,7 @@ from vidact.training import (
     logs,
     loop,
     meters,
+    preemption,
     provenance,
     runs,
     state,
@@ -85,6 +88,18 @@ def test_a_checkpoint_carries_its_code_s_version_and_the_run_s_assets(whole):
     assert meta["config"] == json.loads((whole / "config.json").read_text())
     for path in (whole / "assets").iterdir():
         assert (folder / "assets" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_sigterm_saves_and_the_run_goes_on_bit_for_bit(data, whole, tmp_path, capsys):
+    config = tiny.config(data, train__steps=8, train__checkpoint_every=100, **QUICK)
+    with preemption.watched():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SystemExit) as stop:
+            loop.run(config, tmp_path)
+    assert stop.value.code == 75
+    assert "told to go: saved step 1; " in capsys.readouterr().out
+    loop.run(config, tmp_path)
+    assert (tmp_path / "trace.jsonl").read_text() == (whole / "trace.jsonl").read_text()
 
 
 def test_a_torn_checkpoint_is_not_picked_up(whole):

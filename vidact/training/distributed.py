@@ -24,15 +24,7 @@ TELL_SECONDS = 5  # that one with an error waits for the others to tell theirs
 # What JAX says where nobody told it of other processes, or where it is running already.
 _ALONE = ("coordinator_address should be defined", "must be called before")
 # What collectives and JAX's coordination say where a process is gone.
-_LOST = (
-    "gloo",
-    "nccl",
-    "barrier",
-    "connection closed",
-    "connection reset",
-    "heartbeat",
-    "unhealth",
-)
+_LOST = ("gloo", "nccl", "barrier", "connection closed", "connection reset", "heartbeat")
 
 
 @contextlib.contextmanager

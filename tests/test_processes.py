@@ -1,0 +1,147 @@
+"""Real processes of one run: they stop together, and none waits for one that is gone."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests import processes, processes_compare, soak, tiny
+from vidact.training import checkpoints, trace
+
+# A run's loop without its model: each step ends in a sum over both processes.
+PROGRAM = """
+import sys
+import time
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from vidact import command
+from vidact.errors import UserError
+from vidact.training import distributed, preemption
+
+port, fault, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+def main(_):
+    with preemption.watched(), distributed.joined(f"localhost:{port}", 2, number):
+        mesh = jax.make_mesh((2,), ("data",))
+        rows, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
+        mine = jax.make_array_from_process_local_data(rows, np.ones(1, np.float32))
+        total = jax.jit(lambda x: x.sum(), out_shardings=whole)
+        print(distributed.own("bad.txt"), distributed.slowest((0.7, 0.1)[number]), flush=True)
+        for step in range(1, 10_000):
+            if fault == "one" and number == 1 or fault == "both":
+                raise UserError("the data: broken; mend it")
+            assert float(total(mine)) == 2
+            if step == 2:
+                print("running", flush=True)
+            if preemption.reached(step):
+                preemption.leave(step)
+            time.sleep(0.01)
+
+command.run(main)
+"""
+
+
+@pytest.fixture
+def pair(tmp_path, monkeypatch):
+    """Starts the program twice; returns the processes."""
+    monkeypatch.setenv("PYTHONPATH", str(tiny.ROOT))
+
+    def start(fault: str = "none") -> list[subprocess.Popen]:
+        line = [sys.executable, "-c", PROGRAM, str(processes.free_port()), fault]
+        lines = [[*line, str(number)] for number in range(2)]
+        return processes.start_each(lines, tmp_path / "pair")
+
+    return start
+
+
+@pytest.fixture
+def told(tmp_path):
+    """What process `number` of the pair has printed."""
+    return lambda number: processes.path(tmp_path / "pair", number).read_text()
+
+
+def _run_on(pair, told) -> list[subprocess.Popen]:
+    running = pair()
+    processes.wait_until(lambda: all("running" in told(i) for i in range(2)), running)
+    return running
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_sigterm_to_one_stops_both_at_one_step(pair, told, number):
+    running = _run_on(pair, told)
+    running[number].send_signal(signal.SIGTERM)
+    assert processes.codes(running) == [75, 75]
+    steps = [re.findall(r"told to go: saved step (\d+); ", told(i)) for i in range(2)]
+    assert len(steps[0]) == 1 and steps[0] == steps[1]
+    for i, name in enumerate(("bad.txt", "bad.1.txt")):
+        assert f"{name} {{'slowest process': 0.0, 'its data wait': 0.69" in told(i)
+
+
+def test_one_that_is_killed_takes_the_other_along(pair, told):
+    running = _run_on(pair, told)
+    running[1].kill()
+    assert processes.codes(running) == [1, -signal.SIGKILL]
+    assert "error: process 0: another process is gone; its own output says why" in told(0)
+
+
+def test_the_first_that_is_killed_takes_the_other_along(pair, told):
+    running = _run_on(pair, told)
+    running[0].kill()
+    assert processes.codes(running)[1] not in (0, 75)
+    assert "another process is gone" in told(1) or "another task died" in told(1)
+
+
+@pytest.mark.parametrize(("fault", "codes"), [("one", [1, 2]), ("both", [2, 2])])
+def test_a_users_mistake_ends_all(pair, told, fault, codes):
+    assert processes.codes(pair(fault)) == codes
+    assert told(1).splitlines()[-1] == "error: the data: broken; mend it"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(quick, tmp_path, capsys):
+    assert processes_compare.compare(tmp_path, 2, 10)
+    assert "max loss diff 1 vs 2: " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_four_processes_train_as_one(quick, tmp_path):
+    assert processes_compare.compare(tmp_path, 4, 50)
+
+
+@pytest.mark.slow
+def test_a_kill_of_one_of_two_changes_nothing(quick, tmp_path):
+    assert soak.soak(tmp_path, kills=1, steps=24, seed=0, count=2)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_other_processes_on_another_mesh_and_stops_when_told(quick, tmp_path):
+    # A large epsilon: sums that round otherwise must not grow to other steps.
+    settings = dict(train__trace=True, optimizer__eps=1e-3, optimizer__schedule="constant")
+    data = tiny.write_data(tmp_path)
+    one, two = tmp_path / "one", tmp_path / "two"
+    short = tiny.train_command(data, one, train__steps=4, mesh__data=4, **settings)
+    processes.finish(short, 1, one, devices=4)
+    shutil.copytree(one, two)
+    longer = tiny.train_command(data, one, train__steps=12, mesh__data=4, **settings)
+    processes.finish(longer, 1, one, devices=4)
+    line = tiny.train_command(data, two, train__steps=100_000, mesh__fsdp=2, **settings)
+    running = processes.start(line, 2, two, devices=1)
+    processes.wait_until(lambda: trace.read(two)[-1]["step"] >= 12, running)
+    running[1].send_signal(signal.SIGTERM)
+    assert processes.codes(running) == [75, 75]
+    with checkpoints.open_manager(two, read_only=True) as manager:
+        assert manager.latest_step() == trace.read(two)[-1]["step"]
+    same, difference = processes_compare.differences(one, two, 12)
+    assert same and difference <= processes_compare.MOST
+    assert json.loads((two / "config.json").read_text())["mesh"]["fsdp"] == 2
