@@ -144,6 +144,7 @@ def get_config() -> ml_collections.ConfigDict:
             checkpoint_every=400,
             keep=2,
             trace=False,
+            compile_cache="",  # folder of compiled programs; "": WORKDIR/programs; none: no cache
             agree_every=1000,  # steps between checks that all processes do the same; 0 = never
         )
     )

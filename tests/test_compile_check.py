@@ -14,6 +14,7 @@ from vidact.training import chips, compile_report
 from vidact.training.compile_report import Pod
 
 LINES = (
+    r"program: training step",
     r"topology: v5e:2x2, 4 chips, mesh: data 1 x fsdp 4 x tensor 1 x context 1",
     r"batch: 8 \(2 per chip\), microbatches: 1, remat: full, optimizer: adamw",
     r"hbm per chip: 0\.\d/15\.75 GiB",

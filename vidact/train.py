@@ -39,8 +39,9 @@ def main(arguments: list[str]) -> None:
     command.check_writable(args.workdir)
     # JAX is imported only now, so that --help and mistakes answer at once.
     from vidact.interop import pretrained
-    from vidact.training import loop
+    from vidact.training import loop, startup
 
+    startup.keep_programs(config, args.workdir)
     loop.run(
         config,
         args.workdir,

@@ -14,7 +14,7 @@ from vidact.training import example, program, sharding
 
 
 class Work(NamedTuple):
-    """FLOPs of a training step.
+    """FLOPs of a training step, or of another program.
 
     Attributes:
       model: without what remat computes again; MFU counts these.
@@ -25,21 +25,26 @@ class Work(NamedTuple):
     hardware: float
 
 
-def training_step(config: ml_collections.ConfigDict) -> Work:
+def training_step(config: ml_collections.ConfigDict, pixels: bool = False) -> Work:
     """What a step on a whole batch takes; attention is counted without any kernel's padding.
+
+    Args:
+      config: the whole configuration.
+      pixels: as for `example.from_stored`.
 
     Raises:
       UserError: as `program.build`.
     """
-    return Work(*(_step(config, remat) for remat in ("none", config.model.remat)))
+    return Work(*(_step(config, remat, pixels) for remat in ("none", config.model.remat)))
 
 
-def _step(config: ml_collections.ConfigDict, remat: str) -> float:
+def _step(config: ml_collections.ConfigDict, remat: str, pixels: bool) -> float:
     config = config.copy_and_resolve_references()
     config.model.remat = remat
     mesh = sharding.one_device()
     built = program.build(config, mesh)
-    arguments = built.arguments(example.batch(config).as_dict(), example.codec(config))
+    batch, codec = example.batch(config, pixels).as_dict(), example.codec(config, pixels)
+    arguments = built.arguments(batch, codec)
     return count(built.step, *arguments)
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 import vidact
 from vidact.batch import Batch
 from vidact.errors import UserError
-from vidact.training import agreement, checkpoints, checks, feed, logs, prepare, runs, step
+from vidact.training import agreement, checkpoints, checks, feed, logs, prepare, runs, startup, step
 
 BAD_RECORDS = "bad_records.txt"
 EVALUATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -40,7 +40,7 @@ def run(
       UserError: the data cannot be read, the work directory belongs to another configuration, or
         the loss is not finite.
     """
-    workdir = pathlib.Path(workdir).absolute()
+    clock, workdir = startup.Clock(), pathlib.Path(workdir).absolute()
     checks.check_sizes(config)
     check_workdir(config, workdir)
     trainer = prepare.trainer(config, workdir, start)
@@ -52,6 +52,7 @@ def run(
             trainer.state = checkpoints.restore_state(manager, newest, trainer.state)
             print(f"continuing from step {newest}", flush=True)
         runs.write_config(workdir, config)
+        clock.watch(trainer)
         _loop(trainer, manager)
 
 

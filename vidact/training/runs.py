@@ -45,6 +45,7 @@ FREE_KEYS = (
             "keep",
             "trace",
             "agree_every",
+            "compile_cache",
         ),
     ),
     ("optimizer", ("learning_rate",)),
