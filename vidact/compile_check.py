@@ -59,7 +59,8 @@ def main(arguments: list[str]) -> None:
         programs = evaluation.programs(config, pod.devices)
     else:
         programs = [checked.training_step(config, pod.devices, args.from_pixels)]
-    if not all([compile_report.run(program, pod) for program in programs]):
+    fit = [compile_report.run(program, pod) for program in programs]
+    if not all(fit):
         sys.exit(1)
 
 

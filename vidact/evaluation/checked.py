@@ -5,10 +5,10 @@ from typing import Any
 
 import jax
 import ml_collections
+from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from flax import nnx
 from vidact.encoders.encode import encode
 from vidact.encoders.video.codec import latent_shape
 from vidact.evaluation import sampling

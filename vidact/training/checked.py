@@ -36,9 +36,7 @@ class Checked:
     replicated: float | None = None
 
 
-def training_step(
-    config: ml_collections.ConfigDict, devices: Any, pixels: bool = False
-) -> Checked:
+def training_step(config: ml_collections.ConfigDict, devices: Any, pixels: bool = False) -> Checked:
     """The step that training runs, of `program.build`.
 
     Args:

@@ -33,10 +33,7 @@ def run(config: ml_collections.ConfigDict, pod: Pod, pixels: bool = False) -> No
                 found = _try(config, pod, pixels, fsdp, remat, batch)
                 if found is None:
                     break
-                chosen = (
-                    f"--config.mesh.fsdp={fsdp} --config.model.remat={remat} "
-                    f"--batch={batch}"
-                )
+                chosen = f"--config.mesh.fsdp={fsdp} --config.model.remat={remat} --batch={batch}"
                 best = max(best or (0.0, ""), (found.bound.mfu, chosen))
     if best is None:
         raise UserError(
