@@ -31,6 +31,8 @@ def programs(config: ml_collections.ConfigDict, devices: Any) -> list[Checked]:
     Raises:
       UserError: the configuration is wrong.
     """
+    config = config.copy_and_resolve_references()
+    config.data.encoded = ""  # the codec is used whatever training read
     checks.check_sizes(config)
     alone = ml_collections.ConfigDict(dict(data=-1, fsdp=1, tensor=1, context=1))
     mesh = sharding.make_mesh(alone, devices)
