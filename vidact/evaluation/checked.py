@@ -47,6 +47,10 @@ def _sampler(config: ml_collections.ConfigDict, mesh: Mesh) -> Checked:
     graphdef, weights = nnx.split(plan.assemble(plan.shapes))
     key = jax.eval_shape(lambda: jax.random.key(0))
     given = (_whole(weights, mesh), _rows(_observation(config), mesh), _whole(key, mesh))
+
+    def draw(weights, observation, key):
+        return sampling.draw(graphdef, weights, observation, key, request)
+
     return Checked(
         name="sampler",
         settings=f"mode: {request.mode}, steps: {request.steps}",
@@ -55,7 +59,7 @@ def _sampler(config: ml_collections.ConfigDict, mesh: Mesh) -> Checked:
         jitted=sampling.program(mesh),
         arguments=(graphdef, *given, request),
         parameters=given[0],
-        work=_work(lambda *given: sampling.draw(graphdef, *given, request), *given),
+        work=_work(draw, *given),
     )
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 PROGRAMS = "programs"
 OFF = "none"
+_FOLDER = "jax_compilation_cache_dir"
 _COMPILING = "/jax/core/compile/backend_compile_duration"  # or reading from the cache
 _HIT = "/jax/compilation_cache/cache_hits"
 
@@ -22,9 +23,9 @@ class _Counters:
     seconds = 0.0
     hits = 0
 
-    def add_duration(self, event: str, seconds: float, **_) -> None:
+    def add_duration(self, event: str, duration_secs: float, **_) -> None:
         if event == _COMPILING:
-            self.seconds += seconds
+            self.seconds += duration_secs
 
     def add_event(self, event: str, **_) -> None:
         self.hits += event == _HIT
@@ -47,10 +48,10 @@ def keep_programs(config: ml_collections.ConfigDict, workdir: str | pathlib.Path
       config: the whole configuration; `config.train.compile_cache` is a folder, "" or "none".
       workdir: of the run.
     """
-    folder = config.train.compile_cache or jax.config.jax_compilation_cache_dir
+    folder = config.train.compile_cache or getattr(jax.config, _FOLDER)
     if not folder:
         folder = str(pathlib.Path(workdir).absolute() / PROGRAMS)
-    jax.config.update("jax_compilation_cache_dir", None if folder == OFF else folder)
+    jax.config.update(_FOLDER, None if folder == OFF else folder)
     compilation_cache.reset_cache()  # JAX looks at the name only once
 
 
