@@ -151,6 +151,7 @@ def get_config() -> ml_collections.ConfigDict:
             wandb="",  # project at Weights & Biases, which the extra wandb installs; "" = none
             profile=(),  # first and last step that the profiler records
             trace=False,
+            compile_cache="",  # folder of compiled programs; "": WORKDIR/programs; none: no cache
             agree_every=1000,  # steps between checks that all processes do the same; 0 = never
         )
     )

@@ -35,7 +35,7 @@ from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
 from vidact.errors import UserError
 from vidact.interop import init_from
-from vidact.training import checks, prepare, runs
+from vidact.training import checks, prepare, runs, sharding
 
 DTYPES = ("float16", "float32")
 TEXTS = 8  # embedded at once
@@ -168,11 +168,12 @@ def write_windows(
         for number, path in enumerate(encoded.files(found))
         if number % jax.process_count() == jax.process_index() and not path.is_file()
     ]
-    mesh = jax.sharding.Mesh(jax.local_devices(), ("data",))
-    split = jax.NamedSharding(mesh, jax.P("data"))
+    alone = ml_collections.ConfigDict(dict(data=-1, fsdp=1, tensor=1, context=1))
+    mesh = sharding.make_mesh(alone, jax.local_devices())
+    split = jax.NamedSharding(mesh, sharding.BATCH)
     size = math.ceil(options.batch / mesh.size) * mesh.size
     codec = jax.device_put(codec, jax.NamedSharding(mesh, jax.P()))
-    run = jax.jit(encode)
+    run = jax.jit(sharding.traced_for(mesh, encode))
     total = sum(len(_rows(dataset, number, options.per_file)) for number, _ in todo)
     with tqdm(total=total, desc="encoding", unit="window") as bar:
         for number, path in todo:

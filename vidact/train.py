@@ -46,8 +46,9 @@ def main(arguments: list[str]) -> None:
     command.check_writable(args.workdir)
     # JAX is imported only now, so that --help and mistakes answer at once.
     from vidact.interop import init_from
-    from vidact.training import distributed, loop, preemption, runs
+    from vidact.training import distributed, loop, preemption, runs, startup
 
+    startup.keep_programs(config, args.workdir)
     with (
         preemption.watched(),
         distributed.joined(args.coordinator, args.processes, args.process),

@@ -1,57 +1,96 @@
 """Compiles the paper's model for several pods and writes the table of docs/tpu.md.
 
 Examples:
-  python tests/benchmarks/tpu_table.py
-  python tests/benchmarks/tpu_table.py --fast --out table.md
+  python tests/benchmarks/tpu_table.py --fast
+  python tests/benchmarks/tpu_table.py --fast --only v5e:4x4 --out table.md
 
-Each pod is a process of `python -m vidact.compile_check`; a full compile takes about 5 minutes of
-CPU, one of --fast 90 seconds. The table stands behind the line TABLE of the file, whose end it
-replaces.
+Each row is a process of `python -m vidact.compile_check`: one to four minutes of CPU with --fast,
+up to forty without. What a row printed is kept in --keep under a hash of its command, of the code
+and of the compiler: stopped and called again, the script goes on where it was. The table stands
+behind the line TABLE of the file, whose end it replaces.
 """
 
 import argparse
+import hashlib
+import importlib.metadata
 import pathlib
 import re
 import subprocess
 import sys
 
+from tqdm import tqdm
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+CODE = ("configs", "vidact")
+COMPILER = ("jax", "jaxlib", "libtpu")
 FROZEN = (
     "--config.train.freeze=('^refiner/','video-branch')",
     "--config.train.frozen_dtype=bfloat16",
 )
+LORA = (*FROZEN, "--config.model.lora_rank=16")
 DOTS = ("--config.model.remat=dots",)
-PODS = (
-    ("v5e:1x1", 1, FROZEN),
-    ("v5e:4x4", 4, ()),
-    ("v5e:16x16", 2, DOTS),
-    ("v5e:16x16", 2, ("--slices=2", *DOTS)),
-    ("v5p:4x4x4", 4, DOTS),
-    ("v6e:16x16", 2, DOTS),
-    ("v4:4x4x4", 2, DOTS),
+# (what it is, topology, samples per chip, more arguments)
+ROWS: tuple[tuple[str, str, int, tuple[str, ...]], ...] = (
+    ("video frozen", "v5e:1x1", 1, FROZEN),
+    ("video frozen, LoRA of rank 16", "v5e:1x1", 1, LORA),
+    ("from scratch", "v5e:4x4", 4, ()),
+    ("video frozen", "v5e:4x4", 4, FROZEN),
+    ("video frozen, LoRA of rank 16", "v5e:4x4", 4, LORA),
+    ("from scratch", "v5e:16x16", 2, DOTS),
+    ("from scratch", "v5e:16x16", 2, ("--slices=2", *DOTS)),
+    ("from scratch", "v6e:16x16", 2, DOTS),
+    ("from scratch", "v5p:4x4x4", 4, DOTS),
+    ("from scratch", "v4:4x4x4", 2, DOTS),
+    ("from scratch, from pixels", "v5e:4x4", 1, ("--from-pixels",)),
+    ("sampler", "v5e:1x1", 4, ("--sample",)),
 )
 TABLE = "<!-- tests/benchmarks/tpu_table.py -->\n"
 COLUMNS = {
-    "hbm per chip, GiB": r"hbm per chip: (\S+) GiB",
+    "GiB a chip": r"hbm per chip: (\S+) GiB",
     "replicated": r"replicated bytes: (.*)",
-    "TFLOP per step": r"flops per step: (\S+)",
-    "sent per chip": r"collective bytes per step: (\S+ GB)",
-    "step s, by": r"roofline step time: (.*) \(",
+    "TFLOP a step": r"flops per step: (\S+)",
+    "sent by a chip": r"collective bytes per step: (\S+ GB)",
+    "step s, by": r"roofline step time: (.*?) s (by \w+)",
+    "compute, memory, ici, dcn s": r"\(compute (\S+) memory (\S+) ici (\S+) dcn (\S+)\)",
     "mfu bound": r"mfu bound: (\S+)",
-    "compile": r"compile time: (.*)",
+    "compile s": r"compile time: (\S+)",
 }
 
 
-def row(topology: str, batch: int, more: tuple[str, ...], fast: bool) -> str:
-    """A pod's line of the table."""
-    line = [sys.executable, "-m", "vidact.compile_check", "--config", "configs/covar_1b4.py"]
-    line += [f"--topology={topology}", f"--batch={batch}", *more, *(["--fast"] if fast else [])]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(line)}: {done.stdout}{done.stderr}")
-    found = [re.search(pattern, done.stdout)[1] for pattern in COLUMNS.values()]
-    found[2] = f"{float(found[2]) / 1e12:.0f}"
-    return f"| {' | '.join((f'`{topology}`', str(batch), ' '.join(more) or '-', *found))} |\n"
+def command(topology: str, batch: int, more: tuple[str, ...], fast: bool) -> list[str]:
+    """A row's arguments behind `python -m vidact.compile_check`."""
+    line = ["--config", "configs/covar_1b4.py", f"--topology={topology}", f"--batch={batch}"]
+    return [*line, *more, *(["--fast"] if fast else [])]
+
+
+def output(line: list[str], keep: pathlib.Path) -> str:
+    """What the command prints, from `keep` where it has run before."""
+    code = hashlib.sha256(repr((line, [importlib.metadata.version(n) for n in COMPILER])).encode())
+    for path in sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py")):
+        code.update(path.read_bytes())
+    kept = keep / f"{code.hexdigest()[:16]}.txt"
+    if kept.is_file():
+        return kept.read_text()
+    module = [sys.executable, "-m", "vidact.compile_check", *line]
+    done = subprocess.run(module, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1) or not done.stdout:
+        raise SystemExit(f"{' '.join(module)}: {done.stdout}{done.stderr}")
+    keep.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_suffix(".partial")
+    partial.write_text(done.stdout)
+    partial.replace(kept)
+    return done.stdout
+
+
+def row(name: str, topology: str, batch: int, more: tuple[str, ...], printed: str) -> str:
+    """A line of the table; a program that does not fit says so in the column of memory."""
+    found = [re.search(pattern, printed) for pattern in COLUMNS.values()]
+    cells = [" ".join(match.groups()) if match else "" for match in found]
+    if short := re.search(r"does not fit .*?: (needs [\d.]+ GiB)", printed):
+        cells[0] = f"does not fit, {short[1]}"
+    cells[2] = f"{float(cells[2]) / 1e12:.0f}" if cells[2] else ""
+    settings = " ".join(f"`{argument}`" for argument in more)
+    return f"| {' | '.join((name, f'`{topology}`', str(batch), settings, *cells))} |\n"
 
 
 def main() -> None:
@@ -60,13 +99,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--fast", action="store_true", help="compile with the least effort")
+    parser.add_argument("--only", default="", help="rows of this topology")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/tpu.md")
+    parser.add_argument("--keep", type=pathlib.Path, default=ROOT / "runs/tpu_table")
     args = parser.parse_args()
-    head = ["topology", "batch per chip", "settings", *COLUMNS]
+    head = ["variant", "topology", "batch a chip", "settings", *COLUMNS]
     text = f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
-    for topology, batch, more in PODS:
-        text += row(topology, batch, more, args.fast)
-        print(text.splitlines()[-1], flush=True)
+    rows = [row for row in ROWS if args.only in ("", row[1])]
+    for name, topology, batch, more in tqdm(rows, desc="compiling", unit="row"):
+        printed = output(command(topology, batch, more, args.fast), args.keep)
+        text += row(name, topology, batch, more, printed)
+        tqdm.write(text.splitlines()[-1])
     before = args.out.read_text().partition(TABLE)[0] if args.out.is_file() else ""
     args.out.write_text(before + TABLE + text)
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.training import meshes
 from vidact.encoders.video import kl_vae, opensora_vae, temporal_vae
 from vidact.errors import UserError
 from vidact.nn import flat
+from vidact.training import sharding
 
 # Compiling is most of what these tests do.
 SMALL = opensora_vae.OpenSoraVAEConfig(
@@ -123,3 +125,22 @@ def test_errors_name_the_remedy():
     for change in (dict(dtype="float16"), dict(multiple=3), dict(micro_batch=0)):
         with pytest.raises(UserError, match=next(iter(change))):
             blueprint(dataclasses.replace(SMALL, **change))
+
+
+def test_devices_encode_and_decode_their_own_rows():
+    graphdef, state = nnx.split(small())
+    rng = np.random.default_rng(2)
+    clips = jnp.asarray(rng.uniform(-1, 1, (4, 5, 8, 12, 3)), jnp.float32)
+
+    def there_and_back(state, clips):
+        latents = nnx.merge(graphdef, state).encode(clips)
+        return latents, nnx.merge(graphdef, state).decode(latents, clips.shape[1])
+
+    mesh = meshes.mesh(2, 2)
+    rows, whole = jax.NamedSharding(mesh, sharding.BATCH), jax.NamedSharding(mesh, jax.P())
+    given = (jax.device_put(state, whole), jax.device_put(clips, rows))
+    program = jax.jit(sharding.traced_for(mesh, there_and_back)).lower(*given).compile()
+    assert "all-gather" not in program.as_text()
+    for found, wanted in zip(program(*given), jax.jit(there_and_back)(state, clips), strict=True):
+        assert found.sharding.is_equivalent_to(rows, found.ndim)
+        np.testing.assert_allclose(found, wanted, atol=1e-5)

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from vidact import store
@@ -48,8 +48,21 @@ def load(folder: str | pathlib.Path, kind: str, dtype: str = "float32") -> nnx.M
     plan = flat.blueprint(lambda: make(kind, told["sizes"], dtype))
     with store.reader(folder) as found:
         store.check_names(found.shapes, {path: leaf.shape for path, leaf in plan.shapes.items()})
-        kept = {path: _kept(path, found.get(path), plan, dtype) for path in plan.shapes}
+        kept = {
+            path: jnp.asarray(found.get(path), _dtype(path, plan, dtype)) for path in plan.shapes
+        }
     return plan.assemble(kept)
+
+
+def shapes(kind: str, sizes: Sizes, dtype: str = "float32") -> nnx.Module:
+    """A network as `load` gives it, with `jax.ShapeDtypeStruct` in place of its arrays."""
+    plan = flat.blueprint(lambda: make(kind, sizes, dtype))
+    return plan.assemble(
+        {
+            path: jax.ShapeDtypeStruct(leaf.shape, _dtype(path, plan, dtype))
+            for path, leaf in plan.shapes.items()
+        }
+    )
 
 
 def identity(folder: str | pathlib.Path) -> str:
@@ -63,10 +76,10 @@ def identity(folder: str | pathlib.Path) -> str:
     return hashlib.sha256((folder / store.DESCRIPTION).read_bytes()).hexdigest()
 
 
-def _kept(path: str, array: np.ndarray, plan: flat.Blueprint, dtype: str) -> jnp.ndarray:
+def _dtype(path: str, plan: flat.Blueprint, dtype: str) -> jnp.dtype:
     """Norms, biases and buffers stay float32: they are small, and precision shows there."""
     large = path.endswith(("/kernel", "shared")) and path not in plan.buffers
-    return jnp.asarray(array, dtype if large else "float32")
+    return jnp.dtype(dtype if large else "float32")
 
 
 def _vae(sizes: Sizes, dtype: str) -> nnx.Module:

@@ -99,7 +99,7 @@ def _dataset(run: Run, split: str) -> WindowDataset:
 
 def _sample(run: Run, dataset: WindowDataset, chosen: np.ndarray, bar) -> np.ndarray:
     config, parts = run.config.evaluate, []
-    request = sampling.request(run, "joint", config.sample_steps, refine=False)
+    request = sampling.request(run.config, "joint", config.sample_steps, refine=False)
     for number, rows in enumerate(batches(len(chosen), BATCH)):
         known = observe(encode(run.codec, dataset.load(chosen[rows]).as_dict()))
         key = jax.random.fold_in(jax.random.key(config.seed), int(chosen[0]) + number)

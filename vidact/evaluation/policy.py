@@ -27,7 +27,7 @@ class Policy:
 
     def __init__(self, run: Run, steps: int, batch: int = BATCH):
         self._run = run
-        self._request = sampling.request(run, run.config.evaluate.mode, steps)
+        self._request = sampling.request(run.config, run.config.evaluate.mode, steps)
         self._batch = batch
         self._fps = np.full(batch, run.fps, np.float32)
 

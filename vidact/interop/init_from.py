@@ -133,8 +133,8 @@ def _check_trained(
 def _check_codes(
     folder: pathlib.Path, old: ml_collections.ConfigDict, new: ml_collections.ConfigDict
 ) -> None:
-    pair = ({key: config.encoder[key] for key in CODES} for config in (old, new))
-    difference = runs.first_difference(*pair, prefix="config.encoder")
+    there, now = ({key: config.encoder[key] for key in CODES} for config in (old, new))
+    difference = runs.first_difference(there, now, prefix="config.encoder")
     if difference:
         raise UserError(
             f"config.init_from={folder}: was trained with another encoder: {difference}; use its "

@@ -4,6 +4,7 @@ Each device reads only its part, but of an exported folder, which is small.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -117,7 +118,7 @@ def exported(folder: pathlib.Path) -> Source:
         with store.reader(model) as found:
             tensors = {name: found.get(name) for name in found.shapes}
         arrays = names.to_jax(keys.covar(sizes["patch"]), tensors, shapes)
-        return {path: _laid_out(v, lambda i, a=arrays[path]: a[i]) for path, v in wanted.items()}
+        return {path: _laid_out(v, arrays[path].__getitem__) for path, v in wanted.items()}
 
     return Source(
         folder=folder,
@@ -143,7 +144,7 @@ def imported(folder: pathlib.Path) -> Source:
     def read(wanted: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         with store.reader(folder) as found:
             return {
-                path: _laid_out(value, lambda index, path=path: found.part(path, index))
+                path: _laid_out(value, functools.partial(found.part, path))
                 for path, value in wanted.items()
             }
 

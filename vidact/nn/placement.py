@@ -3,7 +3,7 @@
 import contextlib
 import contextvars
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
@@ -11,6 +11,8 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Shaped
 
 from vidact.errors import UserError
+
+ROWS = ("data", "fsdp")  # the axes of a mesh that split a batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,20 @@ def place(x: Shaped[Array, "*s"], name: str) -> Shaped[Array, "*s"]:
     return jax.lax.with_sharding_constraint(
         x, NamedSharding(mesh, P(*(P.UNCONSTRAINED,) * front, *rule))
     )
+
+
+def by_rows(function: Callable, x: Shaped[Array, "b *s"]) -> Shaped[Array, "b *r"]:
+    """`function(x)`, each device its own rows for itself; the rows have to be independent.
+
+    For loops over them: XLA would gather the whole batch and let every device run all rounds.
+    """
+    placement = current()
+    if placement is None or placement.mesh.size == 1:
+        return function(x)
+    mapped = jax.shard_map(
+        function, mesh=placement.mesh, in_specs=P(ROWS), out_specs=P(ROWS), check_vma=False
+    )
+    return mapped(x)
 
 
 def on(mesh: Mesh) -> str:

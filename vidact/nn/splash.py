@@ -12,11 +12,11 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
 from vidact.nn import placement
+from vidact.nn.placement import ROWS
 
 LANES = 128
 PACKED = 256  # length that short sequences are packed into
 BLOCK_MOST = 1024
-ROWS = ("data", "fsdp")
 
 
 def fits(q: Float[Array, "b n h d"], k: Float[Array, "b m h d"]) -> bool:

@@ -1,4 +1,4 @@
-"""Compiles the training step for a pod that is not there, and says what it takes."""
+"""Compiles a program for a pod that is not there, and says what it takes."""
 
 import dataclasses
 import functools
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import ml_collections
 
 from vidact.errors import UserError
-from vidact.training import checks, chips, example, flops, hlo, program, roofline, sharding
+from vidact.training import chips, hlo, roofline
+from vidact.training.checked import Checked
 
 # The least that XLA optimises, in a tenth of the time or so; of memory it uses about as much.
 FAST: dict[str, Any] = {"exec_time_optimization_effort": -1.0}
@@ -44,111 +44,96 @@ class Pod:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a compiled step takes, per chip where nothing else is said.
+    """What a compiled program takes, per chip where nothing else is said.
 
     Attributes:
-      mesh: sides of the mesh by axis.
-      batch: samples of all chips.
-      memory: bytes that the step takes; `room` is what a chip has.
+      memory: bytes that the program takes; `room` is what a chip has.
       parameters, optimizer: bytes of the parameters with their average, and of the optimizer.
       activations: bytes of the rest: gradients, buffers and the code included.
-      replicated: share of the parameters' bytes that each chip holds whole.
-      work: FLOPs of a step over all chips.
       bound: the roofline.
       seconds: of compiling.
     """
 
-    mesh: dict[str, int]
-    batch: int
     memory: float
     room: float
     parameters: float
     optimizer: float
     activations: float
-    replicated: float
-    work: flops.Work
     bound: roofline.Roofline
     seconds: float
 
 
 class DoesNotFitError(Exception):
-    """The step needs more memory than a chip has; the message is one line."""
+    """The program needs more memory than a chip has; the message is one line."""
 
 
-def run(config: ml_collections.ConfigDict, pod: Pod) -> bool:
-    """Prints the table of `report`, or in one line that the step does not fit.
+def run(checked: Checked, pod: Pod) -> bool:
+    """Prints the table of `report`, or in one line that the program does not fit.
 
     Returns:
       Whether it fits.
-
-    Raises:
-      UserError: the configuration, or the mesh on that pod, is wrong.
     """
     try:
-        found = report(config, pod)
+        found = report(checked, pod)
     except DoesNotFitError as error:
         print(error)
         return False
-    print("\n".join(lines(config, pod, found)))
+    print("\n".join(lines(checked, pod, found)))
     return True
 
 
-def report(config: ml_collections.ConfigDict, pod: Pod) -> Report:
-    """Compiles the step of `program.build` for a pod.
+def report(checked: Checked, pod: Pod) -> Report:
+    """Compiles a program for a pod.
 
     Raises:
-      UserError: the configuration, or the mesh on that pod, is wrong.
       DoesNotFitError: the compiler ran out of memory.
     """
-    checks.check_sizes(config)
-    mesh = sharding.make_mesh(config.mesh, pod.devices)
-    sharding.check_batch(config.train.batch_size, mesh, config.train.microbatches)
-    built, chip = program.build(config, mesh), chips.chip_of(pod.topology)
-    given = built.arguments(example.batch(config).as_dict(), example.codec(config))
+    chip = chips.chip_of(pod.topology)
     started = time.perf_counter()
-    compiled = _compile(built.update.lower(*given), pod, chip)
+    compiled = _compile(checked.jitted.lower(*checked.arguments), pod, chip)
     seconds = time.perf_counter() - started
-    memory, text, state = compiled.memory_analysis(), compiled.as_text(), given[0]
+    memory, text = compiled.memory_analysis(), compiled.as_text()
     assert memory is not None and text is not None, "libtpu tells both"
     # The runtime sets apart all temporaries at once; a donated result lies in its argument.
     results = memory.output_size_in_bytes - memory.alias_size_in_bytes
     total = memory.argument_size_in_bytes + results + memory.temp_size_in_bytes
     total += memory.generated_code_size_in_bytes
-    parameters = held((state.params, state.frozen, state.ema))
-    optimizer = held(state.opt_state)
-    work = flops.training_step(config)
+    parameters, optimizer = held(checked.parameters), held(checked.optimizer)
+    devices = list(checked.mesh.devices.flat)
     return Report(
-        mesh=dict(mesh.shape),
-        batch=config.train.batch_size,
         memory=total,
         room=chip.hbm,
         parameters=parameters,
         optimizer=optimizer,
         activations=total - parameters - optimizer,
-        replicated=sharding.replicated(built.blueprint.shapes, built.shardings),
-        work=work,
-        bound=roofline.bound(hlo.Module(text), work, chip, list(mesh.devices.flat)),
+        bound=roofline.bound(hlo.Module(text), checked.work, chip, devices),
         seconds=seconds,
     )
 
 
-def lines(config: ml_collections.ConfigDict, pod: Pod, found: Report) -> list[str]:
-    """The table of a report, a line each."""
-    bound, work, gib = found.bound, found.work, chips.GIB
-    mesh = " x ".join(f"{axis} {size}" for axis, size in found.mesh.items())
+def lines(checked: Checked, pod: Pod, found: Report) -> list[str]:
+    """The table of a report, a line each; what the program does not have is left out."""
+    bound, work, gib = found.bound, checked.work, chips.GIB
+    trains = checked.optimizer is not None
+    mesh = " x ".join(f"{axis} {size}" for axis, size in checked.mesh.shape.items())
     slices = f" x {pod.slices} slices" if pod.slices > 1 else ""
     parts = ("compute", "memory", "ici", "dcn")
     times = " ".join(f"{name} {getattr(bound, name):.3f}" for name in parts)
-    return [
+    table = [
+        f"program: {checked.name}",
         f"topology: {pod.topology}{slices}, {bound.chips} chips, mesh: {mesh}",
-        f"batch: {found.batch} ({found.batch / bound.chips:g} per chip), "
-        f"microbatches: {config.train.microbatches}, remat: {config.model.remat}, "
-        f"optimizer: {config.optimizer.kind}",
+        f"batch: {checked.batch} ({checked.batch / bound.chips:g} per chip), {checked.settings}",
         f"hbm per chip: {found.memory / gib:.1f}/{found.room / gib:.2f} GiB",
-        f"parameters: {found.parameters / gib:.2f} GiB (with their average)",
-        f"optimizer: {found.optimizer / gib:.2f} GiB",
-        f"activations: {found.activations / gib:.2f} GiB (with gradients and buffers)",
-        f"replicated bytes: {found.replicated:.1%}".replace("%", " %"),
+        f"parameters: {found.parameters / gib:.2f} GiB{' (with their average)' if trains else ''}",
+    ]
+    if trains:
+        table.append(f"optimizer: {found.optimizer / gib:.2f} GiB")
+    gradients = "gradients and " if trains else ""
+    table.append(f"activations: {found.activations / gib:.2f} GiB (with {gradients}buffers)")
+    if checked.replicated is not None:
+        table.append(f"replicated bytes: {checked.replicated:.1%}".replace("%", " %"))
+    return [
+        *table,
         f"flops per step: {work.model:.3e} (with recomputation {work.hardware:.3e})",
         f"collective bytes per step: {bound.sent / 1e9:.2f} GB sent by each chip",
         f"roofline step time: {bound.seconds:.3f} s by {bound.limit} ({times})",

@@ -4,16 +4,22 @@ import ml_collections
 import numpy as np
 
 from vidact.batch import Batch
-from vidact.encoders.video.codec import latent_shape
+from vidact.encoders.video.codec import OpenSoraCodec, abstract_codec, latent_shape
 from vidact.encoders.video.linear import LinearCodec
+from vidact.errors import UserError
 
 
-def batch(config: ml_collections.ConfigDict) -> Batch:
-    """A batch of the configuration's shapes, filled with zeros; latents where they are stored."""
+def batch(config: ml_collections.ConfigDict, pixels: bool = False) -> Batch:
+    """A batch of the configuration's shapes, filled with zeros; latents where they are stored.
+
+    Args:
+      config: the whole configuration.
+      pixels: as for `from_stored`.
+    """
     data, model, b = config.data, config.model, config.train.batch_size
     count, words = data.frames - 1, (b, data.max_words)
     stored: dict[str, np.ndarray] = {}
-    if from_stored(config):
+    if from_stored(config, pixels):
         shape = latent_shape(config)
         stored = dict(
             latents=np.zeros((b, *shape), np.float32),
@@ -42,15 +48,33 @@ def batch(config: ml_collections.ConfigDict) -> Batch:
     )
 
 
-def from_stored(config: ml_collections.ConfigDict) -> bool:
-    """Whether steps are counted from stored latents: the default with a published codec."""
-    return bool(config.data.encoded) or config.encoder.kind != "linear"
+def from_stored(config: ml_collections.ConfigDict, pixels: bool = False) -> bool:
+    """Whether steps start from stored latents: with a published codec unless `pixels` are wanted.
+
+    Training itself goes by `config.data.encoded` alone. Without data that is empty, and a published
+    codec within the step is the exception.
+
+    Raises:
+      UserError: pixels are wanted of a configuration that names stored latents.
+    """
+    if pixels and config.data.encoded:
+        raise UserError(
+            f"config.data.encoded={config.data.encoded!r}: its steps have no pixels; leave it empty"
+        )
+    return bool(config.data.encoded) or (config.encoder.kind != "linear" and not pixels)
 
 
-def codec(config: ml_collections.ConfigDict) -> LinearCodec | None:
-    """An unfitted codec of the configuration's shapes; None where latents are stored."""
-    if from_stored(config):
+def codec(
+    config: ml_collections.ConfigDict, pixels: bool = False
+) -> LinearCodec | OpenSoraCodec | None:
+    """A codec of the configuration's shapes; None where latents are stored.
+
+    An unfitted linear one, or a published one with shapes in place of its weights.
+    """
+    if from_stored(config, pixels):
         return None
+    if config.encoder.kind != "linear":
+        return abstract_codec(config)
     size, encoder = config.encoder.patch**2 * 3, config.encoder
     return LinearCodec(
         mean=np.zeros((*config.data.resolution, 3), np.float32),

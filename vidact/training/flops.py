@@ -14,7 +14,7 @@ from vidact.training import example, program, sharding
 
 
 class Work(NamedTuple):
-    """FLOPs of a training step.
+    """FLOPs of a training step, or of another program.
 
     Attributes:
       model: without what remat computes again; MFU counts these.
@@ -25,13 +25,17 @@ class Work(NamedTuple):
     hardware: float
 
 
-def training_step(config: ml_collections.ConfigDict) -> Work:
+def training_step(config: ml_collections.ConfigDict, pixels: bool = False) -> Work:
     """What a step on a whole batch takes; attention is counted without any kernel's padding.
+
+    Args:
+      config: the whole configuration.
+      pixels: as for `example.from_stored`.
 
     Raises:
       UserError: as `program.build`.
     """
-    given = (example.batch(config).as_dict(), example.codec(config))
+    given = (example.batch(config, pixels).as_dict(), example.codec(config, pixels))
     return Work(model_step(config, *given), _step(config, *given))
 
 

@@ -27,6 +27,7 @@ from vidact.training import (
     provenance,
     runs,
     skipped,
+    startup,
     state,
     step,
     summary,
@@ -54,7 +55,7 @@ def run(
         too many steps in a row were skipped.
       SystemExit: code 75, after SIGTERM: everything is saved, the same command goes on.
     """
-    workdir = pathlib.Path(workdir).absolute()
+    clock, workdir = startup.Clock(), pathlib.Path(workdir).absolute()
     checks.check_sizes(config)
     logs.check(config.train.wandb)
     check_workdir(config, workdir)
@@ -68,7 +69,8 @@ def run(
                 print(f"continuing from step {newest}", flush=True)
         if distributed.is_first():
             runs.write_config(workdir, config)
-        _Loop(trainer, manager).run()
+        clock.mark("state")
+        _Loop(trainer, manager, clock).run()
 
 
 def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -96,8 +98,9 @@ class _Loop:
     Every process goes through all of it; the first writes.
     """
 
-    def __init__(self, trainer: prepare.Trainer, manager):
+    def __init__(self, trainer: prepare.Trainer, manager, clock: startup.Clock):
         self.trainer, self.manager, self.config = trainer, manager, trainer.config.train
+        self.clock = clock
         self.workdir, self.start = trainer.workdir, int(trainer.state.step)
         self.meter = meters.Meter(trainer.config, list(trainer.mesh.devices.flat))
         self.sampler = pictures.Sampler(trainer) if self.config.picture_every else None
@@ -125,22 +128,42 @@ class _Loop:
             for opened in (self.logger, bar, self.profiler):
                 stack.enter_context(contextlib.closing(opened))
             for number in range(self.start + 1, config.steps + 1):
+                began = number == self.start + 1
                 with self.meter.waiting():
                     batch, on_device = next(batches)
+                if began:
+                    self.clock.mark("batch")
                 with self.profiler.step(number, trainer.state):
                     given = (trainer.state, on_device, trainer.codec)
                     trainer.state, metrics = advance(trainer.update, self.meter, *given)
                 self.pending.append(metrics)
                 self.profiler.after(number, metrics)
                 bar.update()
-                if number == self.start + 1:
-                    _begun(
-                        trainer, self.meter, self.logger, metrics, batch if number == 1 else None
-                    )
+                if began:
+                    self._begun(metrics, batch)
                 if config.trace:
                     trace.write(self.workdir, number, metrics["loss"], batch)
                 self._between(number, metrics, on_device)
             self.manager.wait_until_finished()
+
+    def _begun(self, metrics: step.Metrics, batch: Batch) -> None:
+        """Says how long it took to get here; of a new run, shows what it trains."""
+        jax.block_until_ready(metrics)
+        self.clock.mark("step")
+        if not distributed.is_first():
+            return
+        tqdm.write(self.clock.line())
+        if self.start:
+            return
+        trainer = self.trainer
+        with self.meter.aside():
+            overview = parameter_overview.get_parameter_overview(
+                {**trainer.state.params, **trainer.state.frozen}, include_stats="sharding"
+            )
+            (self.workdir / PARAMETERS).write_text(overview + "\n")
+            windows = trainer.train.indices_at(0)
+            path = pictures.first_batch(self.workdir, trainer.train, batch, windows)
+            self.logger.picture(1, "first batch", path)
 
     def _between(self, number: int, metrics: step.Metrics, batch: Mapping[str, jax.Array]) -> None:
         """What is due after a step.
@@ -225,30 +248,6 @@ def advance(
     """
     with meter.step(batch), jax.transfer_guard("disallow"):
         return update(state, batch, codec)
-
-
-def _begun(
-    trainer: prepare.Trainer,
-    meter: meters.Meter,
-    logger: logs.Logger | logs.Silent,
-    metrics: step.Metrics,
-    batch: Batch | None,
-) -> None:
-    """Says how long it took to get here; of a new run, shows its first batch."""
-    jax.block_until_ready(metrics)
-    if not distributed.is_first():
-        return
-    tqdm.write(f"first step after s: {meter.age:.1f} of which compiling: {meter.compiling:.1f}")
-    if batch is None:
-        return
-    with meter.aside():
-        overview = parameter_overview.get_parameter_overview(
-            {**trainer.state.params, **trainer.state.frozen}, include_stats="sharding"
-        )
-        (trainer.workdir / PARAMETERS).write_text(overview + "\n")
-        windows = trainer.train.indices_at(0)
-        path = pictures.first_batch(trainer.workdir, trainer.train, batch, windows)
-        logger.picture(1, "first batch", path)
 
 
 def _batches(trainer: prepare.Trainer, start: int):

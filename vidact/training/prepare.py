@@ -83,6 +83,7 @@ def trainer(
     data_sets = source.names
     programs = program.build(config, mesh, len(data_sets))
     resuming = runs.has_checkpoint(workdir)
+    known: Mapping[str, runs.SetStatistics] | None
     if resuming:
         runs.check_data_set(workdir, source.name, source.fingerprint)
         runs.check_encoders(workdir, config)

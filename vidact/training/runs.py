@@ -52,6 +52,7 @@ FREE_KEYS = (
             "keep_best",
             "trace",
             "agree_every",
+            "compile_cache",
         ),
     ),
     ("optimizer", ("learning_rate",)),

@@ -21,10 +21,9 @@ from jax.sharding import PartitionSpec as P
 
 from vidact.errors import UserError
 from vidact.nn import placement
-from vidact.nn.placement import ways
+from vidact.nn.placement import ROWS, ways
 
 AXES = ("data", "fsdp", "tensor", "context")
-ROWS = ("data", "fsdp")
 BATCH = P(ROWS)
 FSDP_MOST = 16  # of fsdp = -1: the state is small by then, and longer rings wait longer
 REPLICATED_MOST = 0.02

@@ -96,7 +96,7 @@ def _keep(facts: dict[str, Any], number: int, dataset: WindowDataset, folder: pa
     arrays, told = (folder / f"{facts['step']}{suffix}" for suffix in (".npz", ".json"))
     if arrays.exists() or len(list(folder.glob("*.npz"))) < KEPT:
         with _replacing(arrays) as partial, partial.open("wb") as file:
-            np.savez(file, **dataset.whole_at(number).as_dict())
+            np.savez(file, allow_pickle=False, **dataset.whole_at(number).as_dict())
     with _replacing(told) as partial:
         partial.write_text(text)
 

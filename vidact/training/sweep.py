@@ -3,7 +3,7 @@
 import ml_collections
 
 from vidact.errors import UserError
-from vidact.training import compile_report
+from vidact.training import checked, compile_report
 from vidact.training.compile_report import DoesNotFitError, Pod, Report
 
 FSDP = (16, 64)
@@ -12,10 +12,15 @@ BATCHES = (1, 2, 4, 8)  # per chip
 HEAD = "fsdp remat batch per chip   hbm GiB   step s   limit     mfu bound"
 
 
-def run(config: ml_collections.ConfigDict, pod: Pod) -> None:
+def run(config: ml_collections.ConfigDict, pod: Pod, pixels: bool = False) -> None:
     """Prints a line for each setting and, at the end, that of the highest mfu bound.
 
     With a mesh and a policy batches grow until one does not fit.
+
+    Args:
+      config: the whole configuration.
+      pod: what to compile for.
+      pixels: as for `example.from_stored`.
 
     Raises:
       UserError: nothing fits.
@@ -25,13 +30,10 @@ def run(config: ml_collections.ConfigDict, pod: Pod) -> None:
     for fsdp in FSDP:
         for remat in REMAT:
             for batch in BATCHES:
-                found = _try(config, pod, fsdp, remat, batch)
+                found = _try(config, pod, pixels, fsdp, remat, batch)
                 if found is None:
                     break
-                chosen = (
-                    f"--config.mesh.fsdp={fsdp} --config.model.remat={remat} "
-                    f"--config.train.batch_size={found.batch}"
-                )
+                chosen = f"--config.mesh.fsdp={fsdp} --config.model.remat={remat} --batch={batch}"
                 best = max(best or (0.0, ""), (found.bound.mfu, chosen))
     if best is None:
         raise UserError(
@@ -42,7 +44,7 @@ def run(config: ml_collections.ConfigDict, pod: Pod) -> None:
 
 
 def _try(
-    config: ml_collections.ConfigDict, pod: Pod, fsdp: int, remat: str, batch: int
+    config: ml_collections.ConfigDict, pod: Pod, pixels: bool, fsdp: int, remat: str, batch: int
 ) -> Report | None:
     """Compiles one setting and prints its line; None where it does not fit or divide."""
     config = config.copy_and_resolve_references()
@@ -50,7 +52,8 @@ def _try(
     config.train.batch_size = batch * pod.chips
     start = f"{fsdp:4} {remat:5} {batch:14}   "
     try:
-        found = compile_report.report(config, pod)
+        step = checked.training_step(config, pod.devices, pixels)
+        found = compile_report.report(step, pod)
     except (DoesNotFitError, UserError) as error:
         print(f"{start}{error}", flush=True)
         return None

@@ -122,16 +122,25 @@ def open_codec(config: ml_collections.ConfigDict, fitted: pathlib.Path) -> Video
             "config.encoder.weights: empty; give the folder that vidact.interop.import_weights "
             "--from opensora-vae wrote"
         )
-    vae = frozen.load(encoder.weights, "opensora-vae", encoder.dtype)
-    graphdef, state = nnx.split(vae)
-    size = (int(config.data.resolution[0]), int(config.data.resolution[1]))
-    codec = OpenSoraCodec(state, graphdef, config.data.frames, size, encoder.sample)
+    codec = _on_clips(config, frozen.load(encoder.weights, "opensora-vae", encoder.dtype))
     if codec.channels != encoder.channels:
         raise UserError(
             f"config.encoder.channels={encoder.channels}: {encoder.weights} has "
             f"{codec.channels}; set config.encoder.channels and config.model.latent_channels to it"
         )
     return codec
+
+
+def abstract_codec(config: ml_collections.ConfigDict) -> OpenSoraCodec:
+    """Open-Sora 1.2's codec as `open_codec` gives it, with shapes in place of its weights."""
+    sizes = {name: dataclasses.asdict(getattr(FULL, name)) for name in ("spatial", "temporal")}
+    return _on_clips(config, frozen.shapes("opensora-vae", sizes, config.encoder.dtype))
+
+
+def _on_clips(config: ml_collections.ConfigDict, vae: nnx.Module) -> OpenSoraCodec:
+    graphdef, state = nnx.split(vae)
+    size = (int(config.data.resolution[0]), int(config.data.resolution[1]))
+    return OpenSoraCodec(state, graphdef, config.data.frames, size, config.encoder.sample)
 
 
 def chunk(encoder: ml_collections.ConfigDict) -> int:

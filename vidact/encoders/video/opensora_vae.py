@@ -6,6 +6,7 @@ OpenSora-VAE-v1.2 checkpoint (`vidact.interop.vae_keys`); nothing here trains.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -17,6 +18,7 @@ from vidact.encoders.video.kl_vae import AutoencoderKL, KLConfig
 from vidact.encoders.video.temporal_vae import TemporalConfig, TemporalVAE
 from vidact.errors import UserError
 from vidact.nn.layers import Buffer
+from vidact.nn.placement import by_rows
 
 # Stable Diffusion's factor although the weights descend from SDXL's: what Open-Sora multiplies by.
 SPATIAL_SCALE = 0.18215
@@ -90,9 +92,10 @@ class OpenSoraVAE(nnx.Module):
         """
         keys = (None, None) if key is None else jax.random.split(key)
         video = _padded(video, self.config.multiple)
-        moments = self._per_frame(self.spatial_vae.moments, video)
+        moments = by_rows(functools.partial(self._per_frame, self.spatial_vae.moments), video)
         x = posterior(moments, keys[0]) * SPATIAL_SCALE
-        moments = _per_chunk(self.temporal_vae.moments, x, self.config.chunk)
+        chunks = functools.partial(_per_chunk, self.temporal_vae.moments, chunk=self.config.chunk)
+        moments = by_rows(chunks, x)
         return (posterior(moments, keys[1]) - self.shift[...]) / self.scale[...]
 
     def decode(
@@ -117,8 +120,8 @@ class OpenSoraVAE(nnx.Module):
             told = f"frames={frames} make {wanted} latents, but {count} were given"
             raise UserError(f"{told}: pass the number of frames that were encoded")
         z = latents * self.scale[...] + self.shift[...]
-        x = self._temporal_decode(z, frames) / SPATIAL_SCALE
-        video = self._per_frame(self.spatial_vae.decode, x)
+        x = by_rows(functools.partial(self._temporal_decode, frames=frames), z) / SPATIAL_SCALE
+        video = by_rows(functools.partial(self._per_frame, self.spatial_vae.decode), x)
         return video if size is None else video[:, :, : size[0], : size[1]]
 
     def _temporal_decode(self, z, frames: int):
