@@ -126,8 +126,11 @@ def test_a_kill_of_one_of_two_changes_nothing(quick, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_other_processes_on_another_mesh_and_stops_when_told(quick, tmp_path):
-    # A large epsilon: sums that round otherwise must not grow to other steps.
-    settings = dict(train__trace=True, optimizer__eps=1e-3, optimizer__schedule="constant")
+    settings = dict(
+        train__trace=True,
+        optimizer__eps=processes_compare.EPSILON,
+        optimizer__schedule="constant",
+    )
     data = tiny.write_data(tmp_path)
     one, two = tmp_path / "one", tmp_path / "two"
     short = tiny.train_command(data, one, train__steps=4, mesh__data=4, **settings)
