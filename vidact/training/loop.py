@@ -121,7 +121,7 @@ def _loop(trainer: prepare.Trainer, manager) -> None:
                 clock = time.perf_counter()
             if saving:
                 meta = {"step": number, **provenance.code(), "config": _plain(trainer)}
-                held_out = found.get(checkpoints.HELD_OUT) if ranked else None
+                held_out = found[checkpoints.HELD_OUT] if ranked else None
                 checkpoints.save(manager, trainer.state, meta, held_out)
         manager.wait_until_finished()
 
@@ -135,14 +135,16 @@ def _batches(trainer: prepare.Trainer, start: int):
 
 
 def evaluation_loss(trainer: prepare.Trainer) -> dict[str, float]:
-    """Mean held-out loss per modality over fixed times, with fixed noise and windows."""
+    """Mean held-out loss, whole and per modality, over fixed times with fixed noise and windows."""
     assert trainer.held_out is not None
     batch = feed.to_devices(trainer.held_out.batch_at(0), trainer.mesh)
     rows = []
     for t in EVALUATION_TIMES:
         times = jnp.full((trainer.config.train.batch_size, 2), t)
         rows.append(trainer.evaluate(trainer.state, batch, trainer.codec, times, 0))
-    return {f"held out {name}": value for name, value in _mean(rows).items()}
+    found, weights = _mean(rows), trainer.config.train.loss_weights
+    found["loss"] = sum(weights[name.removeprefix("loss/")] * v for name, v in found.items())
+    return {f"held out {name}": value for name, value in found.items()}
 
 
 def _summary(rows: list[step.Metrics], data_sets: Sequence[str]) -> dict[str, float]:
