@@ -81,7 +81,7 @@ def write_data(
     return folder
 
 
-def _episode(rng: np.random.Generator, steps: int, gripper: bool) -> dict:
+def _episode(rng: np.random.Generator, steps: int, gripper: bool = False) -> dict:
     place = rng.uniform(2, SIZE - 6, 2)
     goal, images, states, actions = rng.uniform(2, SIZE - 6, 2), [], [], []
     for _ in range(steps):

@@ -27,6 +27,7 @@ def watched() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        _told.clear()
 
 
 def reached(step: int) -> bool:

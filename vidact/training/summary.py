@@ -25,7 +25,7 @@ def of_steps(rows: Sequence[step.Metrics], data_sets: Sequence[str]) -> dict[str
 
 
 def held_out(trainer: prepare.Trainer) -> dict[str, float]:
-    """Mean held-out loss per modality over `TIMES`, and at each, with fixed noise and windows."""
+    """Mean held-out loss, whole and by modality, over `TIMES` and at each; noise and windows fixed."""
     assert trainer.held_out is not None
     batch = feed.to_devices(trainer.held_out.batch_at(0), trainer.mesh)
     rows = []
@@ -33,7 +33,9 @@ def held_out(trainer: prepare.Trainer) -> dict[str, float]:
         times = np.full((batch["actions"].shape[0], 2), t, np.float32)
         rows.append(trainer.evaluate(trainer.state, batch, trainer.codec, times, 0))
     rows = jax.device_get(rows)
-    values = {f"held out {name}": value for name, value in _mean(rows).items()}
+    found, weights = _mean(rows), trainer.config.train.loss_weights
+    found["loss"] = sum(weights[name.removeprefix("loss/")] * v for name, v in found.items())
+    values = {f"held out {name}": value for name, value in found.items()}
     for t, row in zip(TIMES, rows, strict=True):
         for name, value in row.items():
             key = f"{logs.HELD_OUT_BY_TIME}{name.removeprefix('loss/')}/t {t:.2f}"
