@@ -95,8 +95,9 @@ def _keep(facts: dict[str, Any], number: int, dataset: WindowDataset, folder: pa
     folder.mkdir(exist_ok=True)
     arrays, told = (folder / f"{facts['step']}{suffix}" for suffix in (".npz", ".json"))
     if arrays.exists() or len(list(folder.glob("*.npz"))) < KEPT:
+        batch: dict[str, Any] = dataset.whole_at(number).as_dict()
         with _replacing(arrays) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **dataset.whole_at(number).as_dict())
+            np.savez(file, **batch)
     with _replacing(told) as partial:
         partial.write_text(text)
 
