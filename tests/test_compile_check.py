@@ -30,6 +30,8 @@ LINES = (
     r"compile time: \d+\.\d s \(fast\)",
 )
 
+SHALLOW = ("--config.model.depth=1", "--config.model.unroll=1")
+
 
 @pytest.fixture(autouse=True)
 def _libtpu():
@@ -60,7 +62,7 @@ def test_the_tiny_model_compiles_for_four_chips():
 
 
 def test_the_sampler_and_the_decoder_compile_for_one_chip():
-    done = check("base.py", "v5e:1x1", "--sample", "--batch=2", "--fast")
+    done = check("base.py", "v5e:1x1", "--sample", "--batch=2", "--fast", *SHALLOW)
     assert done.returncode == 0, done.stderr
     sampler, decoder = done.stdout.split("program: ")[1:]
     assert sampler.startswith("sampler\n") and decoder.startswith("decoder\n")
