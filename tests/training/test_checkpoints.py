@@ -1,5 +1,6 @@
 """What a checkpoint holds, which of them stay, and which are none."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import vidact
 from configs import base
 from vidact.errors import UserError
-from vidact.training import checkpoints, checks, provenance, runs, state
+from vidact.training import checkpoints, checks, provenance, runs, skipping, state
 
 LOSSES = {1: 0.9, 2: 0.4, 3: 0.8, 4: 0.7, 5: 0.3, 6: 0.6, 7: 0.5, 8: 0.95}
 
@@ -43,6 +44,7 @@ def made(number: int) -> state.TrainState:
         frozen={"b/kernel": jnp.full((3,), 7, jnp.bfloat16)},
         ema={"a/kernel": jnp.full((2, 3), number / 2, jnp.float32)},
         opt_state=({"mu": {"a/kernel": jnp.full((2, 3), -number, jnp.float32)}},),
+        usual=dataclasses.replace(skipping.fresh(), accepted=jnp.int32(number)),
     )
 
 

@@ -171,15 +171,17 @@ def make_step(
         norm = optax.global_norm(grads)
         accepted, usual = skipping.judge(state.usual, loss, norm, spike)
 
-        def choose(new, old):
-            return jax.tree.map(lambda n, o: jax.lax.select(accepted, n, o), new, old)
+        def move(params, ema, opt_state):
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            # Without the barrier XLA's CPU backend compiles, and computes, each parameter twice.
+            params = jax.lax.optimization_barrier(optax.apply_updates(params, updates))
+            # The average forgets its first steps faster than ema_decay alone would.
+            decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+            ema = jax.tree.map(lambda e, p: e * decay + p * (1 - decay), ema, params)
+            return params, ema, opt_state
 
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = choose(optax.apply_updates(state.params, updates), state.params)
-        # The average forgets its first steps faster than ema_decay alone would.
-        decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-        decay = jnp.where(accepted, decay, 1.0)  # params are old and finite then: exactly e
-        ema = jax.tree.map(lambda e, p: e * decay + p * (1 - decay), state.ema, params)
+        old = (state.params, state.ema, state.opt_state)
+        params, ema, opt_state = jax.lax.cond(accepted, move, lambda *old: old, *old)
         metrics = {"loss": loss, **metrics, "gradient_norm": norm, **by_branch(grads)}
         metrics |= {"skipped": ~accepted, "in_a_row": usual.in_a_row}
         metrics["usual"] = {"loss": state.usual.loss, "gradient_norm": state.usual.gradient_norm}
@@ -188,7 +190,7 @@ def make_step(
             params=params,
             frozen=state.frozen,
             ema=ema,
-            opt_state=choose(opt_state, state.opt_state),
+            opt_state=opt_state,
             usual=usual,
         )
         return changed, metrics

@@ -25,7 +25,7 @@ def of_steps(rows: Sequence[step.Metrics], data_sets: Sequence[str]) -> dict[str
 
 
 def held_out(trainer: prepare.Trainer) -> dict[str, float]:
-    """Mean held-out loss, whole and by modality, over `TIMES` and at each; noise and windows fixed."""
+    """Mean held-out loss, whole and by modality, over `TIMES` and at each; noise is fixed."""
     assert trainer.held_out is not None
     batch = feed.to_devices(trainer.held_out.batch_at(0), trainer.mesh)
     rows = []
