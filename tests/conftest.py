@@ -1,9 +1,11 @@
 """What all tests share: 8 virtual devices, checked shapes, `--slow`, `shared`, named skips."""
 
 import ast
+import gc
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
 
 # Before anything imports JAX.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -19,7 +21,10 @@ os.environ["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Surveys of toy data sets are not kept beside the user's own.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="vidact-tests-")
+# Many tests train the same small models: each program is compiled once, by whichever is first.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{os.environ['XDG_CACHE_HOME']}/programs")
 
+import jax
 import jaxtyping
 import pytest
 
@@ -84,6 +89,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _reason(report: pytest.TestReport) -> str:
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return text.removeprefix("Skipped: ")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs() -> Iterator[None]:
+    """Compiled programs live as long as their process, and a suite's take 5 GB and more."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

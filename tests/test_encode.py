@@ -105,6 +105,7 @@ def test_other_settings_and_other_data_are_refused(data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_published_codec_and_text_encoder_from_data_to_evaluation(data, tmp_path):
     """Open-Sora's VAE and T5 at small sizes: T5 is read by encode alone."""
     changes = dict(

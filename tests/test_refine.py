@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 
 from data_pipelines import sidecars
 from tests import tiny
@@ -10,6 +11,7 @@ from vidact import evaluate, sample, train
 from vidact.training import runs
 
 
+@pytest.mark.slow
 def test_a_refiner_makes_coarse_actions_more_precise(tmp_path, capsys):
     data = tiny.write_data(tmp_path, episodes=40, steps=10)
     base, refined = tmp_path / "base", tmp_path / "refined"

@@ -118,6 +118,7 @@ def test_the_text_encoders_fixtures(shared, tmp_path, capsys):
     assert code == 1 and float(lines[-1].split(": ")[1]) == pytest.approx(10, abs=0.5)
 
 
+@pytest.mark.slow  # tests of each network do the same in the default suite
 def test_open_sora_s_fixtures(shared, capsys):
     code, lines = run("opensora", shared / "fixtures/opensora", capsys)
     print(lines[-1])

@@ -208,7 +208,9 @@ def test_padding_carries_no_loss_and_no_information(model, inputs):
     assert not np.allclose(full["video"][0], before["video"][0])
 
 
-@pytest.mark.parametrize("kind", ["bridge", "cross_attention"])
+@pytest.mark.parametrize(
+    "kind", ["bridge", pytest.param("cross_attention", marks=pytest.mark.slow)]
+)
 def test_a_video_without_actions_trains_the_video_branch_only(leaves, inputs, kind):
     """Exactly: no gradient of the action branch, and none of its numbers reach the video."""
     nothing = dataclasses.replace(inputs, action_mask=jnp.zeros_like(inputs.action_mask))

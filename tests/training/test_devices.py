@@ -18,7 +18,10 @@ from vidact.training import feed, prepare, sharding, step
 WEIGHTS = {"video": 1.0, "action": 1.0}
 
 
-@pytest.fixture(scope="module", params=registry.FAMILIES)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in registry.FAMILIES if name != "covar"]
+
+
+@pytest.fixture(scope="module", params=["covar", *SLOW])
 def pieces(request, tmp_path_factory):
     data = tiny.write_data(tmp_path_factory.mktemp("devices"))
     # Norms over groups of two channels, as tiny has them, amplify rounding errors beyond bound.

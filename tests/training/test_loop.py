@@ -160,6 +160,7 @@ def test_frozen_parameters_are_not_trained():
     assert (trainable, frozen) == ({"action/b": 2}, {"video/a": 1})
 
 
+@pytest.mark.slow
 def test_a_run_with_a_frozen_branch_in_bfloat16_goes_on_bit_for_bit(data, tmp_path):
     changes = {"train__freeze": ("video-branch",), "train__frozen_dtype": "bfloat16"}
     changes |= {**QUICK, "model__lora_rank": 2, "train__steps": 4, "train__checkpoint_every": 2}

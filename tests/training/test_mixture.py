@@ -1,4 +1,4 @@
-"""A run on two data sets in batches of two shapes, of which some records are bad."""
+"""A run on two data sets in batches of one or two shapes, of which a record is bad."""
 
 import json
 
@@ -12,8 +12,12 @@ from vidact.evaluation import sampling
 from vidact.training import logs, loop, runs
 
 
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
+@pytest.fixture(
+    scope="module",
+    params=[(), pytest.param(((5, 16, 16), (9, 16, 16)), marks=pytest.mark.slow)],
+    ids=["one shape", "two shapes"],
+)
+def workdir(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixture")
     sources = []
     for name, steps in (("short", 5), ("long", 12)):
@@ -28,7 +32,7 @@ def workdir(tmp_path_factory):
         train__log_every=4,
         train__batch_size=16,
         data__sources=tuple(sources),
-        data__buckets=((5, 16, 16), (9, 16, 16)),
+        data__buckets=request.param,
         data__frames=5,
         data__resolution=(16, 16),
         data__on_bad_record="skip",
