@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/setup.sh
 
-folder=.venv python="" extras=(metaworld sim torch text hdf5 video tpu convert test) tests=()
+folder=.venv python="" extras=(metaworld sim torch text hdf5 video tpu convert wandb test) tests=()
 while [ $# -gt 0 ]; do
   case $1 in
     --slow) extras+=(colab) tests+=(--slow) ;;
