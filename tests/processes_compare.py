@@ -13,7 +13,7 @@ import pathlib
 import sys
 import tempfile
 
-from tests import processes, tiny
+from tests import several, tiny
 from vidact.training import trace
 
 MOST = 1e-5
@@ -44,7 +44,7 @@ def compare(folder: pathlib.Path, count: int, steps: int) -> bool:
             train__trace=True,
             **SMOOTH,
         )
-        processes.finish(line, number, folder / f"run{number}", devices=count // number)
+        several.finish(line, number, folder / f"run{number}", devices=count // number)
     batches, difference = differences(folder / "run1", folder / f"run{count}", steps)
     print(f"steps: {steps} batches: {'the same' if batches else 'differ'}")
     print(f"max loss diff 1 vs {count}: {difference:.1e}")

@@ -21,7 +21,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from tests import processes, tiny
+from tests import several, tiny
 from vidact.training import trace
 
 STOP_SECONDS = 90.0  # that the others may go on for when one was killed
@@ -53,14 +53,14 @@ def soak(folder: pathlib.Path, kills: int, steps: int, seed: int, count: int = 1
                            train__trace=True)
         for w in (calm, killed)
     ]  # fmt: skip
-    processes.finish(lines[0], count, calm)
+    several.finish(lines[0], count, calm)
     rng = np.random.default_rng(seed)
     inside = kills // 2  # which kill falls inside a checkpoint's writing
     for kill in tqdm(range(kills), desc="kills"):
-        running = processes.start(lines[1], count, killed)
+        running = several.start(lines[1], count, killed)
         victim, wait = int(rng.integers(count)), rng.uniform(0, 0.5)
         _kill(running, victim, killed, (kill + 1) * every, kill == inside, wait)
-    processes.finish(lines[1], count, killed)
+    several.finish(lines[1], count, killed)
     equal = _same_trace(calm, killed, steps) and _same_state(calm, killed, steps)
     print(f"kills: {kills} steps: {steps}" + (f" processes: {count}" if count > 1 else ""))
     print(f"bitwise equal: {'yes' if equal else 'no'}")
@@ -72,12 +72,12 @@ def _kill(
 ) -> None:
     """Kills one process once checkpoint `step` is complete, or while a later one is written."""
     folder = workdir / "checkpoints"
-    processes.wait_until(lambda: _due(folder, step, inside), running, 0.0005)
+    several.wait_until(lambda: _due(folder, step, inside), running, 0.0005)
     if not inside:
         time.sleep(wait)
     running[victim].kill()
     began = time.monotonic()
-    ended = processes.codes(running, STOP_SECONDS)
+    ended = several.codes(running, STOP_SECONDS)
     if len(running) > 1:
         print(f"killed process {victim}: codes {ended} after {time.monotonic() - began:.1f} s")
     if 0 in ended:

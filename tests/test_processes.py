@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests import processes, processes_compare, soak, tiny
+from tests import processes_compare, several, soak, tiny
 from vidact.training import checkpoints, trace
 
 # A run's loop without its model: each step ends in a sum over both processes.
@@ -53,9 +53,9 @@ def pair(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tiny.ROOT))
 
     def start(fault: str = "none") -> list[subprocess.Popen]:
-        line = [sys.executable, "-c", PROGRAM, str(processes.free_port()), fault]
+        line = [sys.executable, "-c", PROGRAM, str(several.free_port()), fault]
         lines = [[*line, str(number)] for number in range(2)]
-        return processes.start_each(lines, tmp_path / "pair")
+        return several.start_each(lines, tmp_path / "pair")
 
     return start
 
@@ -63,12 +63,12 @@ def pair(tmp_path, monkeypatch):
 @pytest.fixture
 def told(tmp_path):
     """What process `number` of the pair has printed."""
-    return lambda number: processes.path(tmp_path / "pair", number).read_text()
+    return lambda number: several.path(tmp_path / "pair", number).read_text()
 
 
 def _run_on(pair, told) -> list[subprocess.Popen]:
     running = pair()
-    processes.wait_until(lambda: all("running" in told(i) for i in range(2)), running)
+    several.wait_until(lambda: all("running" in told(i) for i in range(2)), running)
     return running
 
 
@@ -76,7 +76,7 @@ def _run_on(pair, told) -> list[subprocess.Popen]:
 def test_sigterm_to_one_stops_both_at_one_step(pair, told, number):
     running = _run_on(pair, told)
     running[number].send_signal(signal.SIGTERM)
-    assert processes.codes(running) == [75, 75]
+    assert several.codes(running) == [75, 75]
     steps = [re.findall(r"told to go: saved step (\d+); ", told(i)) for i in range(2)]
     assert len(steps[0]) == 1 and steps[0] == steps[1]
     for i, name in enumerate(("bad.txt", "bad.1.txt")):
@@ -86,20 +86,20 @@ def test_sigterm_to_one_stops_both_at_one_step(pair, told, number):
 def test_one_that_is_killed_takes_the_other_along(pair, told):
     running = _run_on(pair, told)
     running[1].kill()
-    assert processes.codes(running) == [1, -signal.SIGKILL]
+    assert several.codes(running) == [1, -signal.SIGKILL]
     assert "error: process 0: another process is gone; its own output says why" in told(0)
 
 
 def test_the_first_that_is_killed_takes_the_other_along(pair, told):
     running = _run_on(pair, told)
     running[0].kill()
-    assert processes.codes(running)[1] not in (0, 75)
+    assert several.codes(running)[1] not in (0, 75)
     assert "another process is gone" in told(1) or "another task died" in told(1)
 
 
 @pytest.mark.parametrize(("fault", "codes"), [("one", [1, 2]), ("both", [2, 2])])
 def test_a_users_mistake_ends_all(pair, told, fault, codes):
-    assert processes.codes(pair(fault)) == codes
+    assert several.codes(pair(fault)) == codes
     assert told(1).splitlines()[-1] == "error: the data: broken; mend it"
 
 
@@ -134,15 +134,15 @@ def test_a_run_goes_on_with_other_processes_on_another_mesh_and_stops_when_told(
     data = tiny.write_data(tmp_path)
     one, two = tmp_path / "one", tmp_path / "two"
     short = tiny.train_command(data, one, train__steps=4, mesh__data=4, **settings)
-    processes.finish(short, 1, one, devices=4)
+    several.finish(short, 1, one, devices=4)
     shutil.copytree(one, two)
     longer = tiny.train_command(data, one, train__steps=12, mesh__data=4, **settings)
-    processes.finish(longer, 1, one, devices=4)
+    several.finish(longer, 1, one, devices=4)
     line = tiny.train_command(data, two, train__steps=100_000, mesh__fsdp=2, **settings)
-    running = processes.start(line, 2, two, devices=1)
-    processes.wait_until(lambda: trace.read(two)[-1]["step"] >= 12, running)
+    running = several.start(line, 2, two, devices=1)
+    several.wait_until(lambda: trace.read(two)[-1]["step"] >= 12, running)
     running[1].send_signal(signal.SIGTERM)
-    assert processes.codes(running) == [75, 75]
+    assert several.codes(running) == [75, 75]
     assert checkpoints.steps(two)[-1] == trace.read(two)[-1]["step"]
     same, difference = processes_compare.differences(one, two, 12)
     assert same and difference <= processes_compare.MOST

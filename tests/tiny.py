@@ -62,9 +62,12 @@ def train_command(data: pathlib.Path, workdir: pathlib.Path, **changes) -> list[
 
 def saved(workdir: pathlib.Path, step: int, item: str) -> dict:
     """An item of a checkpoint, `params` or `state`, as Orbax reads it by itself."""
-    with ocp.StandardCheckpointer() as reader:
-        found = reader.restore((workdir / "checkpoints" / str(step) / item).absolute())
-    return jax.tree.map(np.asarray, found)
+    folder = workdir.absolute() / "checkpoints" / str(step) / item
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        known = reader.metadata(folder).item_metadata.tree
+        # As NumPy's arrays: it may have been written by more processes than read it.
+        how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), known)
+        return reader.restore(folder, args=ocp.args.PyTreeRestore(restore_args=how))
 
 
 def write_data(

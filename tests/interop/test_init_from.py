@@ -11,7 +11,7 @@ import safetensors.numpy
 from tests import tiny
 from vidact import store, train
 from vidact.errors import UserError
-from vidact.interop import export_weights, import_weights, init_from, networks
+from vidact.interop import export_weights, import_weights, init_from, networks, sources
 from vidact.models import registry
 from vidact.nn import flat, lora
 from vidact.training import checkpoints, prepare, runs, state

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PYTHONS = ("3.11", "3.12", "3.13")
 EXTRAS = {
     *("metaworld", "sim", "torch", "text", "hdf5", "video"),
-    *("tpu", "gpu", "convert", "colab", "test"),
+    *("tpu", "gpu", "convert", "wandb", "colab", "test"),
 }
 
 

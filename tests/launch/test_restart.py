@@ -51,12 +51,19 @@ def stopped(code: int, how: signal.Signals) -> tuple[int, str, str]:
     """Signals the wrapper once its command runs: exit code, output and errors."""
     command = [*RESTART, "bash", "-c", SAVES, "saves", str(code)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, preexec_fn=_hear
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "runs\n"
         process.send_signal(how)
         out, errors = process.communicate(timeout=60)
         return process.returncode, out, errors
+
+
+def _hear() -> None:
+    """What was started in the background ignores SIGINT, and bash cannot trap what is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

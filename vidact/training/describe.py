@@ -15,7 +15,11 @@ from vidact.training import checks, chips, example, flops, program, sharding, st
 
 # Dense bfloat16 peak in TFLOP/s, from the makers' data sheets: RTX 4090, L40S (362 with 48 GB;
 # A6000: 155), A100 80 GB. Half of it is assumed to be reached.
-GPUS = {"24 GB (RTX 4090)": (24, 165), "48 GB (RTX A6000)": (48, 155), "80 GB (A100)": (80, 312)}
+GPUS = {
+    "24 GB (RTX 4090)": (24.0, 165.0),
+    "48 GB (RTX A6000)": (48.0, 155.0),
+    "80 GB (A100)": (80.0, 312.0),
+}
 HOSTS = {"8 x 16 GB (TPU v5e host)": "v5e", "8 x 32 GB (TPU v6e host)": "v6e"}
 CHIPS_OF_HOST = 8
 UTILISATION = 0.5
