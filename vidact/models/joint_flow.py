@@ -70,6 +70,8 @@ class JointFlow(nnx.Module):
     ) -> tuple[Float[Array, "b n h w c"], Float[Array, "b m a"]]:
         """The model itself: velocities of both modalities, each token at its own time.
 
+        Every family has its own; this class is only what they share.
+
         Args:
           latents: noisy latents, the clean condition first.
           actions: noisy normalised actions.
@@ -80,7 +82,7 @@ class JointFlow(nnx.Module):
           latent_mask: False = padding, never attended to.
           action_mask: False = padding, never attended to.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no velocities")
 
     def loss(self, inputs: Inputs, key: Array, t: Float[Array, "b 2"] | None = None) -> Losses:
         """Velocity regression of both modalities (CoVAR section 3; specs/opensora.md 4).

@@ -17,23 +17,21 @@ class CopyHandler(ocp.AsyncCheckpointHandler):
 
     async def async_save(self, directory: epath.Path, args: "Copy", **_) -> list[ocp.future.Future]:
         """Begins to copy; Orbax waits for the folder that it makes meanwhile."""
-        copying = ocp.future.CommitFutureAwaitingContractedSignals(
-            self._copy(pathlib.Path(directory), args.source), name="copy_assets"
-        )
-        return [copying]
+
+        async def copy() -> None:
+            self.save(directory, args)
+
+        return [ocp.future.CommitFutureAwaitingContractedSignals(copy(), name="copy_assets")]
 
     def save(self, directory: epath.Path, args: "Copy", **_) -> None:
-        """Is never called: checkpoints are written in the background."""
-        raise NotImplementedError
+        """Copies now, if this is the first process."""
+        if jax.process_index() == 0:
+            for path in args.source.iterdir():
+                shutil.copy2(path, pathlib.Path(directory) / path.name)
 
     def restore(self, directory: epath.Path, args: Any = None, **_) -> pathlib.Path:
         """The folder itself, whose files are read as those of a work directory."""
         return pathlib.Path(directory)
-
-    async def _copy(self, directory: pathlib.Path, source: pathlib.Path) -> None:
-        if jax.process_index() == 0:
-            for path in source.iterdir():
-                shutil.copy2(path, directory / path.name)
 
 
 @ocp.args.register_with_handler(CopyHandler, for_save=True, for_restore=True)

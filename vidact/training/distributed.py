@@ -21,8 +21,8 @@ START_SECONDS = 300  # all must have begun by then
 HEARTBEAT_SECONDS = 30  # without a sign of life from one, the others end
 LEAVE_SECONDS = 60  # that one which has finished waits for the others to finish too
 TELL_SECONDS = 5  # that one with an error waits for the others to tell theirs
-# What JAX says where nobody told it of other processes, or where it is running already.
-_ALONE = ("coordinator_address should be defined", "must be called before")
+# What JAX says where nobody told it of other processes, and where it is running already.
+_ALONE, _RUNNING = "coordinator_address should be defined", "must be called before"
 # What collectives and JAX's coordination say where a process is gone.
 _LOST = ("gloo", "nccl", "barrier", "connection closed", "connection reset", "heartbeat")
 
@@ -143,7 +143,10 @@ def _start(coordinator: str | None, processes: int | None, process: int | None) 
         )
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        if not address and any(words in reason for words in _ALONE):
+        if not address and _ALONE in reason:
+            return
+        if not address and _RUNNING in reason:  # a notebook, say; on a cluster it would be wrong
+            print("JAX was in use before: this process trains alone", flush=True)
             return
         raise UserError(
             f"coordinator {address or 'of the cluster'}: {reason[:200]}; give every process the "

@@ -210,5 +210,6 @@ def fit_codec(config: ml_collections.ConfigDict, train: WindowDataset) -> linear
     error = np.square(restored.astype(np.float32) - clips[:64]).mean()
     if config.blind:  # the control that trains without images
         codec = linear.blinded(codec)
-    print(f"codec psnr: {10 * math.log10(255**2 / error):.1f} dB (training frames)", flush=True)
+    psnr = 10 * math.log10(255**2 / error) if error else math.inf
+    print(f"codec psnr: {psnr:.1f} dB (training frames)", flush=True)
     return codec
