@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import vidact
 from configs import base
@@ -93,6 +95,34 @@ def test_a_checkpoint_holds_what_it_takes_to_go_on_and_to_be_used_alone(workdir)
     (only,) = checkpoints.restore_parameters(workdir / "taken", wanted).items()
     assert only[0] == "a/kernel"
     np.testing.assert_array_equal(only[1], np.full((2, 3), 1.5))  # the average
+
+
+def placed(value: state.TrainState, devices: int, fsdp: int) -> state.TrainState:
+    """The state on a mesh of some of the devices; whatever divides is split over fsdp."""
+    grid = np.array(jax.devices()[:devices]).reshape(-1, fsdp)
+    mesh = jax.sharding.Mesh(grid, ("data", "fsdp"))
+
+    def place(leaf: jax.Array) -> jax.Array:
+        split = leaf.ndim > 0 and leaf.shape[-1] % fsdp == 0
+        spec = P(*[None] * (leaf.ndim - 1), "fsdp") if split else P()
+        return jax.device_put(leaf, NamedSharding(mesh, spec))
+
+    return jax.tree.map(place, value)
+
+
+def test_a_state_is_restored_on_another_number_of_devices(workdir):
+    rng = np.random.default_rng(0)
+    saved_state = made(3)
+    kernel = jnp.asarray(rng.normal(size=(5, 24)), jnp.float32)
+    saved_state = dataclasses.replace(saved_state, params={"a/kernel": kernel})
+    with checkpoints.open_manager(workdir, policy()) as manager:
+        checkpoints.save(manager, placed(saved_state, 8, 8), {"step": 3, "config": {}})
+    target = placed(jax.tree.map(jnp.zeros_like, saved_state), 4, 2)
+    found = checkpoints.restore_state(workdir / "checkpoints/3", target)
+    for wanted, saved, got in zip(*map(jax.tree.leaves, (target, saved_state, found)), strict=True):
+        assert got.sharding == wanted.sharding and got.dtype == saved.dtype
+        np.testing.assert_array_equal(np.asarray(got), np.asarray(saved))
+    assert found.params["a/kernel"].addressable_shards[0].data.shape == (5, 12)
 
 
 def test_what_was_never_finished_is_skipped_and_out_of_the_way(workdir, capsys):
