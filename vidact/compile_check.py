@@ -15,9 +15,9 @@ inside it, as training does where config.data.encoded is empty. Texts are embedd
 with the mode, steps (config.evaluate.sample_steps) and guidance of config.evaluate.
 
 Needs the extra tpu. Memory is what the compiler lays out. The times are lower bounds: FLOPs, bytes
-of memory and messages over the data sheet's peaks. --fast compiles with the least effort: it
-answers whether the step compiles and fits, but moves more memory than the full compile, so that its
-mfu bound is low. The exit code is 1 where a program does not fit.
+of memory and messages over the data sheet's peaks. --fast compiles with less effort, in minutes
+where the full compile may take most of an hour; docs/tpu.md compares what the two say. The exit
+code is 1 where a program does not fit.
 """
 
 import sys
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--topology", required=True, help="such as v5e:4x4, v5p:4x4x4")
     parser.add_argument("--slices", type=int, default=1, help="of that topology")
     parser.add_argument("--batch", type=int, help="samples per chip; default: config.train's")
-    parser.add_argument("--fast", action="store_true", help="compile with the least effort")
+    parser.add_argument("--fast", action="store_true", help="compile with less effort")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--sweep", action="store_true", help="try meshes, remat and batch sizes")
     what.add_argument("--sample", action="store_true", help="the sampler in place of the step")

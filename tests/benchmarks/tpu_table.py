@@ -4,7 +4,7 @@ Examples:
   python tests/benchmarks/tpu_table.py --fast
   python tests/benchmarks/tpu_table.py --fast --only v5e:4x4 --out table.md
 
-Each row is a process of `python -m vidact.compile_check`: one to two minutes of CPU with --fast,
+Each row is a process of `python -m vidact.compile_check`: two to six minutes of CPU with --fast,
 up to forty without. What a row printed is kept in --keep under a hash of its command, of the code
 and of the compiler: stopped and called again, the script goes on where it was. The table stands
 behind the line TABLE of the file, whose end it replaces.
@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--fast", action="store_true", help="compile with the least effort")
+    parser.add_argument("--fast", action="store_true", help="compile with less effort")
     parser.add_argument("--only", default="", help="rows of this topology")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/tpu.md")
     parser.add_argument("--keep", type=pathlib.Path, default=ROOT / "runs/tpu_table")

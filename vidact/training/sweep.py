@@ -1,12 +1,15 @@
 """Tries meshes, remat policies and batch sizes on a pod, and recommends one."""
 
+import itertools
+
 import ml_collections
 
 from vidact.errors import UserError
 from vidact.training import checked, compile_report
 from vidact.training.compile_report import DoesNotFitError, Pod, Report
 
-FSDP = (16, 64)
+# 1152 rows in 32 parts are 36 each, which XLA pads and sends at twice their size: columns divide.
+COLUMNS = (("/(fc1|kv_linear)/kernel$", (None, "fsdp")),)
 REMAT = ("dots", "full")
 BATCHES = (1, 2, 4, 8)  # per chip
 HEAD = "fsdp remat batch per chip   hbm GiB   step s   limit     mfu bound"
@@ -15,7 +18,7 @@ HEAD = "fsdp remat batch per chip   hbm GiB   step s   limit     mfu bound"
 def run(config: ml_collections.ConfigDict, pod: Pod, pixels: bool = False) -> None:
     """Prints a line for each setting and, at the end, that of the highest mfu bound.
 
-    With a mesh and a policy batches grow until one does not fit.
+    With a mesh and a policy batches grow until one does not fit or has no higher bound.
 
     Args:
       config: the whole configuration.
@@ -26,15 +29,20 @@ def run(config: ml_collections.ConfigDict, pod: Pod, pixels: bool = False) -> No
       UserError: nothing fits.
     """
     print(HEAD, flush=True)
+    config, given = config.copy_and_resolve_references(), tuple(config.mesh.rules)
     best: tuple[float, str] | None = None
-    for fsdp in FSDP:
-        for remat in REMAT:
-            for batch in BATCHES:
-                found = _try(config, pod, pixels, fsdp, remat, batch)
-                if found is None:
-                    break
-                chosen = f"--config.mesh.fsdp={fsdp} --config.model.remat={remat} --batch={batch}"
-                best = max(best or (0.0, ""), (found.bound.mfu, chosen))
+    for (fsdp, rules), remat in itertools.product(_meshes(pod), REMAT):
+        config.mesh.fsdp, config.mesh.rules, config.model.remat = fsdp, (*given, *rules), remat
+        before = 0.0
+        for batch in BATCHES:
+            config.train.batch_size = batch * pod.chips
+            found = _try(config, pod, pixels, batch)
+            if found is None:
+                break
+            best = max(best or (0.0, ""), (found.bound.mfu, _flags(config, batch)))
+            if found.bound.mfu <= before:
+                break
+            before = found.bound.mfu
     if best is None:
         raise UserError(
             f"--topology {pod.topology}: nothing fits; take a larger one, or freeze more"
@@ -43,14 +51,16 @@ def run(config: ml_collections.ConfigDict, pod: Pod, pixels: bool = False) -> No
     print(f"mfu bound: {best[0]:.2f}")
 
 
-def _try(
-    config: ml_collections.ConfigDict, pod: Pod, pixels: bool, fsdp: int, remat: str, batch: int
-) -> Report | None:
+def _meshes(pod: Pod) -> list[tuple[int, tuple]]:
+    """fsdp, and rules that come before the table's; parameters are not split over slices."""
+    chips = pod.chips // pod.slices
+    wide = [(32, COLUMNS)] if chips % 32 == 0 else []
+    return [(min(chips, 16), ()), *wide]
+
+
+def _try(config: ml_collections.ConfigDict, pod: Pod, pixels: bool, batch: int) -> Report | None:
     """Compiles one setting and prints its line; None where it does not fit or divide."""
-    config = config.copy_and_resolve_references()
-    config.mesh.fsdp, config.model.remat = fsdp, remat
-    config.train.batch_size = batch * pod.chips
-    start = f"{fsdp:4} {remat:5} {batch:14}   "
+    start = f"{config.mesh.fsdp:4} {config.model.remat:5} {batch:14}   "
     try:
         step = checked.training_step(config, pod.devices, pixels)
         found = compile_report.report(step, pod)
@@ -60,3 +70,11 @@ def _try(
     gib, bound = found.memory / 2**30, found.bound
     print(f"{start}{gib:7.1f} {bound.seconds:8.3f}   {bound.limit:8} {bound.mfu:10.2f}", flush=True)
     return found
+
+
+def _flags(config: ml_collections.ConfigDict, batch: int) -> str:
+    """What the command is to be given for these settings."""
+    flags = [f"--config.mesh.fsdp={config.mesh.fsdp}"]
+    if config.mesh.rules:
+        flags.append(f'--config.mesh.rules="{config.mesh.rules}"')
+    return " ".join([*flags, f"--config.model.remat={config.model.remat}", f"--batch={batch}"])
