@@ -91,18 +91,22 @@ def finish(line: Sequence[str], count: int, log: pathlib.Path, devices: int = 1)
 
 
 def wait_until(
-    true: Callable[[], bool], processes: Sequence[subprocess.Popen], every: float = 0.01
+    true: Callable[[], bool],
+    processes: Sequence[subprocess.Popen],
+    log: pathlib.Path,
+    every: float = 0.01,
 ) -> None:
-    """Returns once `true()`; the processes are to run on until then.
+    """Returns once `true()`; the processes, started with `log`, are to run on until then.
 
     Raises:
-      RuntimeError: one has ended.
+      RuntimeError: one has ended; the message ends with what the first such printed.
       TimeoutError: it took too long.
     """
     deadline = time.monotonic() + TIMEOUT
     while not true():
-        if any(process.poll() is not None for process in processes):
-            raise RuntimeError(f"ended by itself: {[p.poll() for p in processes]}")
+        if gone := [i for i, process in enumerate(processes) if process.poll() is not None]:
+            told = path(log, gone[0]).read_text()[-3000:]
+            raise RuntimeError(f"process {gone[0]} ended by itself:\n{told}")
         if time.monotonic() > deadline:
             raise TimeoutError(f"nothing within {TIMEOUT} s")
         time.sleep(every)

@@ -72,7 +72,7 @@ def _kill(
 ) -> None:
     """Kills one process once checkpoint `step` is complete, or while a later one is written."""
     folder = workdir / "checkpoints"
-    several.wait_until(lambda: _due(folder, step, inside), running, 0.0005)
+    several.wait_until(lambda: _due(folder, step, inside), running, workdir, 0.0005)
     if not inside:
         time.sleep(wait)
     running[victim].kill()

@@ -66,15 +66,17 @@ def told(tmp_path):
     return lambda number: several.path(tmp_path / "pair", number).read_text()
 
 
-def _run_on(pair, told) -> list[subprocess.Popen]:
+def _run_on(pair, told, tmp_path) -> list[subprocess.Popen]:
     running = pair()
-    several.wait_until(lambda: all("running" in told(i) for i in range(2)), running)
+    several.wait_until(
+        lambda: all("running" in told(i) for i in range(2)), running, tmp_path / "pair"
+    )
     return running
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_sigterm_to_one_stops_both_at_one_step(pair, told, number):
-    running = _run_on(pair, told)
+def test_sigterm_to_one_stops_both_at_one_step(pair, told, tmp_path, number):
+    running = _run_on(pair, told, tmp_path)
     running[number].send_signal(signal.SIGTERM)
     assert several.codes(running) == [75, 75]
     steps = [re.findall(r"told to go: saved step (\d+); ", told(i)) for i in range(2)]
@@ -83,15 +85,15 @@ def test_sigterm_to_one_stops_both_at_one_step(pair, told, number):
         assert f"{name} {{'slowest process': 0.0, 'its data wait': 0.69" in told(i)
 
 
-def test_one_that_is_killed_takes_the_other_along(pair, told):
-    running = _run_on(pair, told)
+def test_one_that_is_killed_takes_the_other_along(pair, told, tmp_path):
+    running = _run_on(pair, told, tmp_path)
     running[1].kill()
     assert several.codes(running) == [1, -signal.SIGKILL]
     assert "error: process 0: another process is gone; its own output says why" in told(0)
 
 
-def test_the_first_that_is_killed_takes_the_other_along(pair, told):
-    running = _run_on(pair, told)
+def test_the_first_that_is_killed_takes_the_other_along(pair, told, tmp_path):
+    running = _run_on(pair, told, tmp_path)
     running[0].kill()
     assert several.codes(running)[1] not in (0, 75)
     assert "another process is gone" in told(1) or "another task died" in told(1)
@@ -140,7 +142,7 @@ def test_a_run_goes_on_with_other_processes_on_another_mesh_and_stops_when_told(
     several.finish(longer, 1, one, devices=4)
     line = tiny.train_command(data, two, train__steps=100_000, mesh__fsdp=2, **settings)
     running = several.start(line, 2, two, devices=1)
-    several.wait_until(lambda: trace.read(two)[-1]["step"] >= 12, running)
+    several.wait_until(lambda: trace.read(two)[-1]["step"] >= 12, running, two)
     running[1].send_signal(signal.SIGTERM)
     assert several.codes(running) == [75, 75]
     assert checkpoints.steps(two)[-1] == trace.read(two)[-1]["step"]
