@@ -117,6 +117,21 @@ def test_the_paper_s_model_trains_from_scratch_on_sixteen_chips():
 
 
 @pytest.mark.slow
+def test_a_sweep_recommends_the_setting_of_the_highest_bound():
+    done = check("base.py", "v5e:2x2", "--sweep", "--fast", *SHALLOW)
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, *tried, recommended, bound = done.stdout.splitlines()
+    rows = [line.split() for line in tried]
+    bounds = {(row[1], row[2]): row[-1] for row in rows}
+    assert {fsdp for fsdp, *_ in rows} == {"4"}
+    assert {("dots", "1"), ("dots", "2"), ("full", "1"), ("full", "2")} <= set(bounds)
+    found = re.fullmatch(
+        r"recommended: --config.mesh.fsdp=4 --config.model.remat=(\w+) --batch=(\d)", recommended
+    )
+    assert bound == f"mfu bound: {bounds[found.groups()]}" == f"mfu bound: {max(bounds.values())}"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("row", tpu_table.ROWS, ids=lambda row: f"{row[0]}, {row[1]}")
 def test_the_paper_s_model_fits(row):
     """At full effort: up to forty minutes of CPU each."""
