@@ -34,8 +34,9 @@ def test_a_model_is_fine_tuned_to_a_robot_with_a_gripper(tmp_path, capsys):
     assert "statistics: measured on " in printed
 
     rows = {row["step"]: row for row in logs.read(tuned) if "held out loss" in row}
-    for name in ("held out loss/action", "held out loss/video"):  # at fixed times and noise
-        assert rows[STEPS][name] < 0.95 * rows[1][name], name
+    # At fixed times and noise. The video branch is frozen: only its LoRA factors and bridges learn.
+    for name, share in (("held out loss/action", 0.95), ("held out loss/video", 1.0)):
+        assert rows[STEPS][name] < share * rows[1][name], name
     before, after = (tiny.saved(folder, STEPS, "params") for folder in (base, tuned))
     frozen = [path for path in before if path.startswith("video/")]
     assert len(frozen) > 20
