@@ -94,6 +94,7 @@ def test_lora_factors_are_not_asked_of_published_weights_and_go_back_in_them(fol
         np.testing.assert_allclose(found.get(name), base[name] + scale * product.T, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_moves_what_is_not_frozen_and_the_stored_buffers_never(folder, tmp_path):
     root, given = folder
     scales = (("^video/spatial_blocks/", 0.0), ("^video/", 0.5))

@@ -82,6 +82,7 @@ def test_the_loss_falls_on_the_real_shard(shared, tmp_path):
     assert fall(config(shared / "data/bridge_dataset/1.0.0"), tmp_path) < 0.9
 
 
+@pytest.mark.slow
 def test_the_loss_falls_on_a_shard_written_here(tmp_path):
     settings = config(written(tmp_path), "observation/image")
     assert fall(settings, tmp_path / "run") < 0.9
