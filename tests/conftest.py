@@ -16,7 +16,8 @@ os.environ["XLA_FLAGS"] = (
     # On a busy machine the 8 devices' threads wait long for each other; XLA would abort after 40 s.
     " --xla_cpu_collective_call_terminate_timeout_seconds=600"
 )
-# Several programs in flight on 8 virtual devices wait for each other's threads until XLA aborts.
+# Programs of one device run at once. Those of several stay asynchronous, and hang once 32 are in
+# flight: a test that calls one in a loop waits for each.
 os.environ["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Surveys of toy data sets are not kept beside the user's own.

@@ -4,11 +4,19 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESTART = ["bash", str(ROOT / "launch/restart.sh")]
+# What was started in the background ignores SIGINT, and bash cannot trap what is ignored.
+HEAR = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+HEARS = [sys.executable, "-c", HEAR]
 
 # Exits with the next number of the file CODES, and notes its start in the file STARTS.
 COUNTED = """
@@ -49,21 +57,14 @@ def test_any_other_code_fails_loudly_at_once(tmp_path, code):
 
 def stopped(code: int, how: signal.Signals) -> tuple[int, str, str]:
     """Signals the wrapper once its command runs: exit code, output and errors."""
-    command = [*RESTART, "bash", "-c", SAVES, "saves", str(code)]
+    command = [*HEARS, *RESTART, "bash", "-c", SAVES, "saves", str(code)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, text=True, preexec_fn=_hear
-    ) as process:
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "runs\n"
         process.send_signal(how)
         out, errors = process.communicate(timeout=60)
         return process.returncode, out, errors
-
-
-def _hear() -> None:
-    """What was started in the background ignores SIGINT, and bash cannot trap what is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

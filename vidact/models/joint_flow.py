@@ -1,5 +1,6 @@
 """Two modalities denoised together by rectified flow: the loss and the sampler of a family."""
 
+import abc
 from typing import Any
 
 import jax
@@ -57,6 +58,7 @@ class JointFlow(nnx.Module):
         null = self.y_embedding[...][: text.shape[1]]
         return jnp.where(drop[:, None, None], null, text)
 
+    @abc.abstractmethod
     def velocities(
         self,
         latents: Float[Array, "b n h w c"],
@@ -82,7 +84,6 @@ class JointFlow(nnx.Module):
           latent_mask: False = padding, never attended to.
           action_mask: False = padding, never attended to.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no velocities")
 
     def loss(self, inputs: Inputs, key: Array, t: Float[Array, "b 2"] | None = None) -> Losses:
         """Velocity regression of both modalities (CoVAR section 3; specs/opensora.md 4).

@@ -14,7 +14,7 @@ from vidact.training import chips, hlo, roofline
 from vidact.training.checked import Checked
 
 # A little less effort than usual takes minutes where the usual takes most of an hour, for the same
-# bytes and bound (docs/tpu.md). Below -0.1 XLA keeps nothing on the chip between kernels.
+# bytes and bound (docs/tpu.md). At -0.5 XLA keeps nothing on the chip between kernels.
 FAST: dict[str, Any] = {"exec_time_optimization_effort": -0.1}
 
 
