@@ -27,7 +27,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from vidact import command
 from vidact.models import registry
 from vidact.nn import flat
-from vidact.training import checkpoints, program, sharding
+from vidact.training import checkpoints, program, sharding, startup
 
 LARGE_GB, SHARE, SECONDS = 3.0, 0.05, 0.1
 
@@ -80,7 +80,7 @@ def measure(
     train_state = jax.block_until_ready(built.create())
     (workdir / "assets").mkdir()
     times = []
-    with checkpoints.open_manager(workdir, config.train) as manager:
+    with checkpoints.open_manager(workdir, config.train) as manager, startup.settled():
         for step in tqdm(range(saves + 1), desc="saves", leave=False):
             begin, core = time.perf_counter(), time.thread_time()
             checkpoints.save(manager, train_state, {"step": step, "config": config.to_dict()})

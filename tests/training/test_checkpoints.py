@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import subprocess
+import time
 
 import jax
 import jax.numpy as jnp
@@ -95,6 +96,21 @@ def test_a_checkpoint_holds_what_it_takes_to_go_on_and_to_be_used_alone(workdir)
     (only,) = checkpoints.restore_parameters(workdir / "taken", wanted).items()
     assert only[0] == "a/kernel"
     np.testing.assert_array_equal(only[1], np.full((2, 3), 1.5))  # the average
+
+
+def test_writing_begins_once_everything_is_copied(workdir, monkeypatch):
+    seen = []
+    with checkpoints.open_manager(workdir, policy()) as manager:
+        inner = manager.save
+
+        def copy(*args, **settings) -> None:
+            inner(*args, **settings)
+            time.sleep(0.5)  # enough for a thread that did not wait to make its folder
+            seen.append(os.listdir(workdir / "checkpoints"))
+
+        monkeypatch.setattr(manager, "save", copy)
+        checkpoints.save(manager, made(1), {"step": 1, "config": {}})
+    assert seen == [[]] and checkpoints.steps(workdir) == [1]
 
 
 def placed(value: state.TrainState, devices: int, fsdp: int) -> state.TrainState:

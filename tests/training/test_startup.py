@@ -1,5 +1,6 @@
 """Compiled programs are kept where a restart finds them, and the time to the first step is told."""
 
+import gc
 import re
 
 import jax
@@ -65,3 +66,9 @@ def test_the_first_step_is_told_once_with_its_parts(tmp_path, capsys):
     whole, *parts, compiling = map(float, told[0])
     assert abs(whole - sum(parts)) < 0.3  # each is rounded
     assert 0 < compiling < whole and parts[-1] > 0
+
+
+def test_the_collector_passes_over_what_stays_only_for_as_long_as_training_runs():
+    with startup.settled():
+        assert gc.get_freeze_count() > 10_000
+    assert gc.get_freeze_count() == 0

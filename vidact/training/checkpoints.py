@@ -7,11 +7,13 @@ checkpoints/STEP/assets    statistics, fitted codec and the like, as in the work
 checkpoints/STEP/metrics   the held-out loss, where `config.train.keep_best` asks for it
 """
 
+import asyncio
 import contextlib
 import dataclasses
 import functools
 import pathlib
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +21,7 @@ import jax
 import ml_collections
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -32,6 +35,20 @@ HELD_OUT = "held out loss"
 MARKER = "commit_success.txt"
 # Replicas share the writing of larger arrays only: cutting each small one up compiles a program.
 MIN_SLICE_BYTES = 2**20
+# Everything of the save is copied, and may be written.
+_COPIED = threading.Event()
+
+
+class _LaterPath(ocp.path.atomicity.AtomicRenameTemporaryPath):
+    """A checkpoint's unfinished folder, made once `save` has copied everything.
+
+    The threads that write wait for it. They are Python for the most part: beside them, copying
+    takes twice as long, and training waits for that.
+    """
+
+    async def create(self) -> epath.Path:
+        await asyncio.to_thread(_COPIED.wait)
+        return await super().create()
 
 
 def open_manager(workdir: pathlib.Path, train: ml_collections.ConfigDict) -> ocp.CheckpointManager:
@@ -49,6 +66,7 @@ def open_manager(workdir: pathlib.Path, train: ml_collections.ConfigDict) -> ocp
         preservation_policy=kept(train),
         best_fn=_held_out if train.keep_best else None,  # else it writes no metrics
         cleanup_tmp_directories=True,
+        temporary_path_class=_LaterPath,
     )
     return ocp.CheckpointManager(folder, options=options)
 
@@ -111,8 +129,13 @@ def save(
         assets=assets.Copy(pathlib.Path(manager.directory).parent / assets.FOLDER),
     )
     metrics = None if held_out is None else {HELD_OUT: held_out}
-    # Whether it is due was asked before.
-    manager.save(meta["step"], args=items, metrics=metrics, force=True)
+    manager.wait_until_finished()  # the last one may not have begun to write
+    _COPIED.clear()
+    try:
+        # Whether it is due was asked before.
+        manager.save(meta["step"], args=items, metrics=metrics, force=True)
+    finally:
+        _COPIED.set()
 
 
 def restore_state(folder: pathlib.Path, target: TrainState) -> TrainState:

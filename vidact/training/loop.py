@@ -141,6 +141,7 @@ class _Loop:
                 bar.update()
                 if began:
                     self._begun(metrics, batch)
+                    stack.enter_context(startup.settled())
                 if config.trace:
                     trace.write(self.workdir, number, metrics["loss"], batch)
                 self._between(number, metrics, on_device)
