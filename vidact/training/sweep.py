@@ -18,7 +18,8 @@ HEAD = "fsdp remat batch per chip   hbm GiB   step s   limit     mfu bound"
 def run(config: ml_collections.ConfigDict, pod: Pod, pixels: bool = False) -> None:
     """Prints a line for each setting and, at the end, that of the highest mfu bound.
 
-    With a mesh and a policy batches grow until one does not fit or has no higher bound.
+    With a mesh and a policy batches grow until one does not fit or has no higher bound. A policy
+    is not compiled where what it computes again alone keeps its bound below the best so far.
 
     Args:
       config: the whole configuration.
@@ -30,20 +31,20 @@ def run(config: ml_collections.ConfigDict, pod: Pod, pixels: bool = False) -> No
     """
     print(HEAD, flush=True)
     config, given = config.copy_and_resolve_references(), tuple(config.mesh.rules)
-    best: tuple[float, str] | None = None
+    best = (0.0, "")
     for (fsdp, rules), remat in itertools.product(_meshes(pod), REMAT):
         config.mesh.fsdp, config.mesh.rules, config.model.remat = fsdp, (*given, *rules), remat
         before = 0.0
         for batch in BATCHES:
             config.train.batch_size = batch * pod.chips
-            found = _try(config, pod, pixels, batch)
+            found = _try(config, pod, pixels, batch, best[0])
             if found is None:
                 break
-            best = max(best or (0.0, ""), (found.bound.mfu, _flags(config, batch)))
+            best = max(best, (found.bound.mfu, _flags(config, batch)))
             if found.bound.mfu <= before:
                 break
             before = found.bound.mfu
-    if best is None:
+    if not best[0]:
         raise UserError(
             f"--topology {pod.topology}: nothing fits; take a larger one, or freeze more"
         )
@@ -58,11 +59,20 @@ def _meshes(pod: Pod) -> list[tuple[int, tuple]]:
     return [(min(chips, 16), ()), *wide]
 
 
-def _try(config: ml_collections.ConfigDict, pod: Pod, pixels: bool, batch: int) -> Report | None:
-    """Compiles one setting and prints its line; None where it does not fit or divide."""
+def _try(
+    config: ml_collections.ConfigDict, pod: Pod, pixels: bool, batch: int, best: float
+) -> Report | None:
+    """Compiles one setting and prints its line.
+
+    None where it does not fit or divide, or cannot have a higher bound than `best`.
+    """
     start = f"{config.mesh.fsdp:4} {config.model.remat:5} {batch:14}   "
     try:
         step = checked.training_step(config, pod.devices, pixels)
+        ceiling = step.work.model / step.work.hardware
+        if ceiling < best + 1e-6:  # the same, but for rounding
+            print(f"{start}mfu at most {ceiling:.2f}, for what is computed again", flush=True)
+            return None
         found = compile_report.report(step, pod)
     except (DoesNotFitError, UserError) as error:
         print(f"{start}{error}", flush=True)
