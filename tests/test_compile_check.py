@@ -16,17 +16,17 @@ from vidact.training.compile_report import Pod
 
 LINES = (
     r"program: training step",
-    r"topology: v5e:2x2, 4 chips, mesh: data 1 x fsdp 4 x tensor 1 x context 1",
-    r"batch: 8 \(2 per chip\), microbatches: 1, remat: full, optimizer: adamw",
-    r"hbm per chip: 0\.\d/15\.75 GiB",
+    r"topology: v5e:16x16, 256 chips, mesh: data 16 x fsdp 16 x tensor 1 x context 1",
+    r"batch: 512 \(2 per chip\), microbatches: 1, remat: dots, optimizer: adamw",
+    r"hbm per chip: 1[1-5]\.\d/15\.75 GiB",
     r"parameters: 0\.\d\d GiB .*",
     r"optimizer: 0\.\d\d GiB",
-    r"activations: 0\.\d\d GiB .*",
-    r"replicated bytes: 0\.\d %",
-    r"flops per step: \d\.\d{3}e\+11 \(with recomputation \d\.\d{3}e\+11\)",
-    r"collective bytes per step: 0\.\d\d GB .*",
-    r"roofline step time: 0\.\d{3} s by (memory|ici) \(compute .* memory .* ici .* dcn 0\.000\)",
-    r"mfu bound: 0\.\d\d \(hfu 0\.\d\d\)",
+    r"activations: \d+\.\d\d GiB .*",
+    r"replicated bytes: [01]\.\d %",
+    r"flops per step: 1\.0\d\de\+16 \(with recomputation 1\.0\d\de\+16\)",
+    r"collective bytes per step: \d+\.\d\d GB .*",
+    r"roofline step time: 0\.\d{3} s by (compute|memory) \(compute .* ici .* dcn 0\.000\)",
+    r"mfu bound: 0\.[6-9]\d \(hfu (0\.\d\d|1\.00)\)",
     r"compile time: \d+\.\d s \(fast\)",
 )
 
@@ -52,13 +52,6 @@ def check(config: str, topology: str, *more: str) -> subprocess.CompletedProcess
     return subprocess.run(
         line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
-
-
-def test_the_tiny_model_compiles_for_four_chips():
-    done = check("covar.py:tiny", "v5e:2x2", "--batch=2", "--fast")
-    assert done.returncode == 0, done.stderr
-    for pattern, line in zip(LINES, done.stdout.splitlines(), strict=True):
-        assert re.fullmatch(pattern, line), line
 
 
 def test_the_sampler_and_the_decoder_compile_for_one_chip():
@@ -110,11 +103,8 @@ def test_a_chip_holds_its_shard():
 def test_the_paper_s_model_trains_from_scratch_on_a_pod_that_it_keeps_busy():
     done = check("covar_1b4.py", "v5e:16x16", "--batch=2", "--fast", "--config.model.remat=dots")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "batch: 512 (2 per chip)" in done.stdout
-    used, room = re.search(r"hbm per chip: ([\d.]+)/([\d.]+) GiB", done.stdout).groups()
-    assert 4 < float(used) < float(room) < 16
-    assert float(re.search(r"replicated bytes: ([\d.]+) %", done.stdout)[1]) < 2
-    assert float(re.search(r"mfu bound: ([\d.]+)", done.stdout)[1]) >= 0.6
+    for pattern, line in zip(LINES, done.stdout.splitlines(), strict=True):
+        assert re.fullmatch(pattern, line), line
 
 
 @pytest.mark.slow

@@ -65,11 +65,13 @@ def run(data, workdir, **changes):
 
 
 def test_training_from_stored_latents_is_training_from_pixels(data, tmp_path):
-    encode_command(data, tmp_path / "stored", "--dtype=float32", "--per-file=10", "--batch=4")
+    whole = {"data__held_out": 0.0}
+    out = ("--dtype=float32", "--per-file=10", "--batch=4")
+    encode_command(data, tmp_path / "stored", *out, **whole)
     found = encoded.read(tmp_path / "stored")
     assert found.told["windows"] == 5 * 7 and found.told["files"] == 4
-    run(data, tmp_path / "pixels")
-    run(data, tmp_path / "latents", data__encoded=str(tmp_path / "stored"))
+    run(data, tmp_path / "pixels", **whole)
+    run(data, tmp_path / "latents", data__encoded=str(tmp_path / "stored"), **whole)
     np.testing.assert_allclose(losses(tmp_path / "latents"), losses(tmp_path / "pixels"), rtol=1e-5)
     # The run keeps the codec, so that it samples without the folder.
     one, other = (runs.load(tmp_path / name).codec for name in ("pixels", "latents"))

@@ -11,11 +11,11 @@ from vidact.errors import UserError
 from vidact.evaluation import sampling
 from vidact.training import logs, loop, runs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(
-    scope="module",
-    params=[(), pytest.param(((5, 16, 16), (9, 16, 16)), marks=pytest.mark.slow)],
-    ids=["one shape", "two shapes"],
+    scope="module", params=[(), ((5, 16, 16), (9, 16, 16))], ids=["one shape", "two shapes"]
 )
 def workdir(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixture")
