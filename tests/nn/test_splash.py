@@ -71,3 +71,15 @@ def test_eight_devices_share_rows_heads_and_queries(b, n):
 def test_few_short_sequences_are_left_to_xla():
     assert not splash.fits(jnp.zeros((1, 11, 2, 8)), jnp.zeros((1, 11, 2, 8)))
     assert not splash.fits(jnp.zeros((64, 11, 2, 8)), jnp.zeros((64, 300, 2, 8)))
+
+
+def test_the_kernel_runs_where_each_device_has_its_own_rows_already():
+    q, k, v, _, _ = made(8, 140, 140, holes=False)
+
+    def rows(x):
+        return splash.attend(*jnp.split(x, 3, axis=-1), None, DIM**-0.5, interpret=True)
+
+    with placement.use(placement.Placement(mesh(2, 4), sharding.ACTIVATIONS)):
+        inside = jax.jit(lambda x: placement.by_rows(rows, x))
+        found = inside(jnp.concatenate([q, k, v], axis=-1))
+    np.testing.assert_allclose(found, attend(q, k, v), atol=3e-5)

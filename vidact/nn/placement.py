@@ -87,14 +87,19 @@ def by_rows(function: Callable, x: Shaped[Array, "b *s"]) -> Shaped[Array, "b *r
     """`function(x)`, each device its own rows for itself; the rows have to be independent.
 
     For loops over them: XLA would gather the whole batch and let every device run all rounds.
+    What is inside is traced for one device of the mesh: there is nothing left to split.
     """
     placement = current()
     if placement is None or placement.mesh.size == 1:
         return function(x)
-    mapped = jax.shard_map(
-        function, mesh=placement.mesh, in_specs=P(ROWS), out_specs=P(ROWS), check_vma=False
-    )
-    return mapped(x)
+    mesh = placement.mesh
+    one = Mesh(mesh.devices.flat[:1].reshape((1,) * mesh.devices.ndim), mesh.axis_names)
+
+    def own(x):
+        with use(Placement(one, placement.rules)):
+            return function(x)
+
+    return jax.shard_map(own, mesh=mesh, in_specs=P(ROWS), out_specs=P(ROWS), check_vma=False)(x)
 
 
 def on(mesh: Mesh) -> str:
