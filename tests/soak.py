@@ -50,7 +50,6 @@ def soak(folder: pathlib.Path, kills: int, steps: int, seed: int, count: int = 1
     calm, killed = folder / "calm", folder / "killed"
     # Without spikes: a checkpoint that is due at a skipped step is left out, and so would the kill.
     settings = dict(train__steps=steps, train__checkpoint_every=every, train__spike=0.0)
-    settings["data__held_out"] = 0.0  # one program less in each of many processes
     lines = [tiny.train_command(data, w, train__trace=True, **settings) for w in (calm, killed)]
     several.finish(lines[0], count, calm)
     rng = np.random.default_rng(seed)

@@ -115,22 +115,20 @@ def test_a_sweep_recommends_the_setting_of_the_highest_bound():
     rows = [line.split() for line in tried]
     assert {fsdp for fsdp, *_ in rows} == {"4"}
     bounds = {(row[1], row[2]): row[-1] for row in rows if row[-1][0].isdigit()}
-    assert {("dots", "1"), ("dots", "2")} <= set(bounds)
+    assert ("dots", "1") in bounds  # the first is compiled; of the rest, what may be better
     assert {remat for _, remat, *_ in rows} == {"dots", "full"}  # compiled, or known to be slower
     found = re.fullmatch(
         r"recommended: --config.mesh.fsdp=4 --config.model.remat=(\w+) --batch=(\d)", recommended
     )
     assert bound == f"mfu bound: {bounds[found.groups()]}" == f"mfu bound: {max(bounds.values())}"
-    for row in rows:  # what was passed over could not have been better
-        assert "most" not in row or float(row[row.index("most") + 1].rstrip(",")) <= float(
-            max(bounds.values())
-        )
+    for ceiling in re.findall(r"mfu at most ([\d.]+)", done.stdout):
+        assert float(ceiling) <= float(max(bounds.values()))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", tpu_table.ROWS, ids=lambda row: f"{row[0]}, {row[1]}")
 def test_the_paper_s_model_fits(row):
-    """With --fast, which gives the full compile's bytes and bound, in minutes instead of forty."""
+    """With --fast: at full effort a row takes up to forty minutes (docs/tpu.md)."""
     _, topology, batch, more = row
     done = check("covar_1b4.py", topology, f"--batch={batch}", "--fast", *more)
     assert done.returncode == 0, done.stdout + done.stderr

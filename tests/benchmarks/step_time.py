@@ -39,6 +39,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--profile", type=pathlib.Path, help="a folder for the last three steps'")
     args, overrides = parser.parse_known_args(arguments)
     config = command.override(command.load_config(args.config), overrides)
+    if args.steps < 1:
+        raise command.UserError(f"--steps {args.steps}: must be positive")
     if args.batch:
         config.train.batch_size = args.batch * jax.device_count()
     checks.check_sizes(config)
