@@ -1,5 +1,7 @@
 """The splash kernel behind its padding and packing, against plain attention."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,15 +59,29 @@ def test_lengths_of_no_block_give_what_plain_attention_gives(b, n, m, holes):
         np.testing.assert_allclose(one, other, atol=3e-5, err_msg=name)
 
 
-@pytest.mark.parametrize(("b", "n"), [(2, 240), (96, 11)])
-def test_eight_devices_share_rows_heads_and_queries(b, n):
-    q, k, v, mask, w = made(b, n, n, holes=True)
+@pytest.mark.parametrize(("lead", "n"), [((2,), 240), ((96,), 11), ((2, 4), 140), ((2, 48), 11)])
+def test_eight_devices_share_rows_heads_and_sequences_or_queries(lead, n):
+    q, k, v, mask, w = made(math.prod(lead), n, n, holes=True)
+    q, k, v, w, mask = (x.reshape(*lead, *x.shape[1:]) for x in (q, k, v, w, mask))
     expected = both(lambda *x: attend(*x, mask), q, k, v, w)
     with placement.use(placement.Placement(mesh(2, 1, 2, 2), sharding.ACTIVATIONS)):
         assert splash.fits(q, k)
         found = both(lambda *x: splash.attend(*x, mask, DIM**-0.5, interpret=True), q, k, v, w)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=3e-5)
+
+
+def test_sequences_that_context_does_not_divide_are_rows():
+    q, k, v, mask, _ = made(3, 140, 140, holes=True)
+    found = placed(q[None], k[None], v[None], mask[None])
+    np.testing.assert_allclose(found[0], attend(q, k, v, mask), atol=3e-5)
+
+
+def placed(q, k, v, mask):
+    """Attention where `context` has two devices, and nothing else has more than one."""
+    with placement.use(placement.Placement(mesh(1, 1, 1, 2), sharding.ACTIVATIONS)):
+        run = jax.jit(lambda *x: splash.attend(*x, DIM**-0.5, interpret=True))
+        return run(q, k, v, mask)
 
 
 def test_few_short_sequences_are_left_to_xla():

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from vidact.nn import placement
 from vidact.nn.attention import CrossAttention, Rotation, SelfAttention
 from vidact.nn.mlp import MLP
 from vidact.nn.norms import modulate
-from vidact.nn.placement import place
+from vidact.nn.placement import grid, line, place
 
 
 class DiTBlock(nnx.Module):
@@ -61,23 +62,36 @@ class DiTBlock(nnx.Module):
           bias: added to the logits of attention over time.
         """
         # A stream without space has no places to split.
-        x = place(x, "tokens" if x.shape[2] > 1 else "line")
+        x = _placed(x)
         table = (self.scale_shift_table[...] + t6).astype(x.dtype)
         spread = (over_places(table[:, :, i], x.shape[2]) for i in range(6))
         shift1, scale1, gate1, shift2, scale2, gate2 = spread
         h = self._self_attention(modulate(x, shift1, scale1), rotation, frame_mask, bias)
-        x = x + gate1 * h
-        b, t, s, c = x.shape
-        x = x + self.cross_attn(x.reshape(b, t * s, c), text, text_mask).reshape(x.shape)
-        return x + gate2 * self.mlp(modulate(x, shift2, scale2))
+        frames, x = x.shape[1], line(x + gate1 * h)
+        x = x + self.cross_attn(x, text, text_mask)
+        shift2, scale2, gate2 = line(shift2), line(scale2), line(gate2)
+        return grid(x + gate2 * self.mlp(modulate(x, shift2, scale2)), frames)
 
     def _self_attention(self, x, rotation, frame_mask, bias):
-        b, t, s, c = x.shape
+        """Each frame's places see each other, or each place's frames; `context` splits the rest."""
         if self.axis == "space":
-            return self.attn(x.reshape(b * t, s, c)).reshape(x.shape)
-        mask = None if frame_mask is None else jnp.repeat(frame_mask, s, axis=0)
-        h = self.attn(x.swapaxes(1, 2).reshape(b * s, t, c), rotation, mask, bias)
-        return h.reshape(b, s, t, c).swapaxes(1, 2)
+            each = _sequences(x, placement.parts("context"))
+            return _placed(_sequences(self.attn(each)))[:, : x.shape[1]]
+        each = _sequences(x.swapaxes(1, 2))
+        mask = frame_mask if frame_mask is None else jnp.repeat(frame_mask[:, None], x.shape[2], 1)
+        return _sequences(self.attn(each, rotation, mask, bias)).swapaxes(1, 2)
+
+
+def _placed(x: Float[Array, "b t s c"]) -> Float[Array, "b t s c"]:
+    """Between the layers: places are split; a stream without space has none to split."""
+    return place(x, "tokens" if x.shape[2] > 1 else "line")
+
+
+def _sequences(x: Float[Array, "b m n c"], multiple: int = 1) -> Float[Array, "b k n c"]:
+    """For attention over n: the m sequences are split, filled up with zeros to a multiple."""
+    if x.shape[1] == 1:
+        return x
+    return place(jnp.pad(x, ((0, 0), (0, -x.shape[1] % multiple), (0, 0), (0, 0))), "sequences")
 
 
 def over_places(x: Float[Array, "b t c"], places: int) -> Float[Array, "b t s c"]:

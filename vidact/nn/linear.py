@@ -4,13 +4,17 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from vidact.nn import placement
+
 
 class Linear(nnx.Module):
     """x W + b over the last axis; W is [in, out], parameters float32, b optional.
 
-    The leading axes are merged before the product. With several of them XLA's CPU backend computes
-    the gradient of W as a product that contracts over each axis in turn, at half the speed: it
-    doubled the time of a training step.
+    The leading axes are merged before the product: with several of them XLA's CPU backend computes
+    the gradient of W as a product that contracts over each axis in turn, at half the speed, which
+    doubled the time of a training step. Where `context` splits the second, the rest are merged with
+    that. Never are there three: where two operands are split over one mesh axis along different
+    ones of the axes that a product contracts over, XLA (jaxlib 0.10.2) computes it wrongly.
 
     `vidact.nn.lora.add` gives a layer factors A [in, r] and B [r, out]; it then adds (x A) B scale.
     """
@@ -33,7 +37,8 @@ class Linear(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
-        flat = x.astype(self.dtype).reshape(-1, x.shape[-1])
+        lead = (-1,) if placement.parts("context") == 1 or x.ndim < 3 else (x.shape[0], -1)
+        flat = x.astype(self.dtype).reshape(*lead, x.shape[-1])
         y = flat @ self.kernel[...].astype(self.dtype)
         if self.lora_a is not None and self.lora_b is not None:
             low = flat @ self.lora_a[...].astype(self.dtype) * self.lora_scale

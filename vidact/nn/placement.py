@@ -57,6 +57,29 @@ def platform() -> str:
     return placement.platform if placement else jax.default_backend()
 
 
+def parts(axis: str) -> int:
+    """Into how many parts the mesh that is traced for splits something over one of its axes."""
+    placement = current()
+    return placement.mesh.shape[axis] if placement else 1
+
+
+def line(x: Shaped[Array, "b t s *c"]) -> Shaped[Array, "b n *c"]:
+    """All tokens in one line, frame by frame; place by place where `context` splits the places.
+
+    What a device has must be one piece of the line: XLA has no name for anything else, and gathers
+    the whole.
+    """
+    x = x.swapaxes(1, 2) if parts("context") > 1 else x
+    return x.reshape(x.shape[0], -1, *x.shape[3:])
+
+
+def grid(x: Shaped[Array, "b n *c"], frames: int) -> Shaped[Array, "b t s *c"]:
+    """The inverse of `line`."""
+    if parts("context") == 1:
+        return x.reshape(x.shape[0], frames, -1, *x.shape[2:])
+    return x.reshape(x.shape[0], -1, frames, *x.shape[2:]).swapaxes(1, 2)
+
+
 def place(x: Shaped[Array, "*s"], name: str) -> Shaped[Array, "*s"]:
     """`x` laid out by the rule of `name`; axes in front of the rule's are left to XLA.
 

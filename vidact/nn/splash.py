@@ -5,6 +5,8 @@ segment. Long sequences are padded; of short ones several stand side by side, a 
 mask hides is in no query's segment.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu import splash_attention as kernels
@@ -19,24 +21,26 @@ PACKED = 256  # length that short sequences are packed into
 BLOCK_MOST = 1024
 
 
-def fits(q: Float[Array, "b n h d"], k: Float[Array, "b m h d"]) -> bool:
+def fits(q: Float[Array, "*b n h d"], k: Float[Array, "*b m h d"]) -> bool:
     """Whether the kernel is worth its padding: long sequences, or many short ones."""
-    (b, n), m = q.shape[:2], k.shape[1]
-    return min(n, m) >= LANES or (n == m < LANES and b % _ways() == 0 and b // _ways() * n >= LANES)
+    rows, n, m = math.prod(q.shape[:-3]), q.shape[-3], k.shape[-3]
+    short = n == m < LANES and rows % _ways() == 0
+    return min(n, m) >= LANES or (short and rows // _ways() * n >= LANES)
 
 
 def attend(
-    q: Float[Array, "b n h d"],
-    k: Float[Array, "b m h d"],
-    v: Float[Array, "b m h d"],
-    key_mask: Bool[Array, "b m"] | None,
+    q: Float[Array, "*b n h d"],
+    k: Float[Array, "*b m h d"],
+    v: Float[Array, "*b m h d"],
+    key_mask: Bool[Array, "*b m"] | None,
     scale: float,
     interpret: bool = False,
-) -> Float[Array, "b n h d"]:
+) -> Float[Array, "*b n h d"]:
     """As `vidact.nn.attention.attend`, of lengths that `fits`; split as `placement.current` has it.
 
-    The rows of a batch are split over `data` and `fsdp`, heads over `tensor`; over `context` the
-    queries of long sequences, whose keys each device then holds whole, or the rows of short ones.
+    The rows of a batch are split over `data` and `fsdp`, heads over `tensor`. `context` splits the
+    second axis where there are two in front of a sequence; else the queries of long sequences,
+    whose keys each device then holds whole, or the rows of short ones.
 
     Args:
       q: queries.
@@ -46,31 +50,45 @@ def attend(
       scale: of the logits.
       interpret: run the kernel's program step by step, on any machine; for tests.
     """
-    n, short = q.shape[1], q.shape[1] < LANES
+    if q.ndim == 5 and q.shape[1] % placement.parts("context"):
+        shape, mask = q.shape, None if key_mask is None else key_mask.reshape(-1, k.shape[2])
+        q, k, v = (x.reshape(-1, *x.shape[2:]) for x in (q, k, v))
+        return attend(q, k, v, mask, scale, interpret).reshape(shape)
+    n = q.shape[-3]
     if key_mask is None:
-        key_mask = jnp.ones(k.shape[:2], bool)
+        key_mask = jnp.ones(k.shape[:-2], bool)
     q = q * scale
 
     def local(q, k, v, key_mask):
-        return _local(q, k, v, key_mask, interpret)
+        lead = q.shape[:-3]
+        q, k, v = (x.reshape(-1, *x.shape[-3:]) for x in (q, k, v))
+        seen = _local(q, k, v, key_mask.reshape(-1, key_mask.shape[-1]), interpret)
+        return seen.reshape(*lead, *seen.shape[1:])
 
     placed = placement.current()
     if placed and placed.mesh.size > 1:
-        parts = placed.mesh.shape["context"]
-        queries = keys = P((*ROWS, "context") if short else ROWS, None, "tensor")
-        if not short:
-            q = _padded(q, 1, LANES * parts)
-            queries = P(ROWS, "context", "tensor")
-            # Where it splits nothing, naming `context` spares the gradient a sum over it.
-            keys = queries if parts == 1 else keys
+        queries, keys = _specs(q)
+        if q.ndim == 4:
+            q = _padded(q, 1, placement.ways(placed.mesh, queries[1]))
         local = jax.shard_map(
             local,
             mesh=placed.mesh,
-            in_specs=(queries, keys, keys, P(*keys[:2])),
+            in_specs=(queries, keys, keys, P(*keys[:-2])),
             out_specs=queries,
             check_vma=False,  # the kernel does not say over what its results vary
         )
-    return local(q, k, v, key_mask)[:, :n]
+    return local(q, k, v, key_mask)[..., :n, :, :]
+
+
+def _specs(q: Float[Array, "*b n h d"]) -> tuple[P, P]:
+    """How queries and keys (values) lie; see `attend`."""
+    if q.ndim == 5:
+        return (P(ROWS, "context", None, "tensor", None),) * 2
+    if q.shape[1] < LANES:
+        return (P((*ROWS, "context"), None, "tensor", None),) * 2
+    queries = P(ROWS, "context", "tensor", None)
+    # Where it splits nothing, naming `context` spares the gradient a sum over it.
+    return queries, queries if placement.parts("context") == 1 else P(ROWS, None, "tensor", None)
 
 
 def _ways() -> int:
@@ -80,7 +98,7 @@ def _ways() -> int:
 
 
 def _local(q, k, v, key_mask, interpret: bool) -> Float[Array, "b n h d"]:
-    """What one device does: packs or pads, and runs the kernel."""
+    """What one device does of [b, n, h, d]: packs or pads, and runs the kernel."""
     b, n, heads, _ = q.shape
     rows = PACKED // n if n < LANES else 1
     own = _segments(n, rows)

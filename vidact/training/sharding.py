@@ -1,8 +1,9 @@
 """The mesh, and the tables that say how each parameter and each activation lies on it.
 
 Four axes. `data` repeats the parameters; over `fsdp` they are split, and gathered layer by layer;
-both split the batch. `tensor` splits heads and hidden layers, `context` the places of a frame, each
-sample then being shared by several devices. Slices of a pod, between which the network is slow,
+both split the batch. `tensor` splits heads and hidden layers; `context` the places of a frame, but
+frames where a frame's places attend to each other, each sample then being shared by several
+devices. Slices of a pod, between which the network is slow,
 are apart in `data` only.
 """
 
@@ -56,6 +57,7 @@ RULES: Rules = (
 # By the name that `vidact.nn.placement.place` is called with: the partition of the last axes.
 ACTIVATIONS: dict[str, P] = {
     "tokens": P(ROWS, None, "context", None),  # [b, t, s, c]
+    "sequences": P(ROWS, "context", None, None),  # [b, m, n, c], attention over n
     "line": P(ROWS, None, None, None),  # [b, t, 1, c]
     "heads": P("tensor", None),  # [..., h, d]
     "hidden": P("tensor"),  # [..., c], between the two layers of an MLP

@@ -11,6 +11,7 @@ from vidact.nn import rope
 from vidact.nn.attention import attend, split_heads
 from vidact.nn.linear import Linear
 from vidact.nn.norms import RMSNorm, layer_norm
+from vidact.nn.placement import grid, line
 
 KINDS = ("bridge", "self_attention", "cross_attention", "none")
 
@@ -24,9 +25,10 @@ class Projections(nnx.Module):
         self.q_norm = RMSNorm(bridge // heads)
         self.k_norm = RMSNorm(bridge // heads)
 
-    def project(self, x: Float[Array, "b n c"], rotation):
-        """Queries, keys and values [B, N, heads, d] of normalised, rotated tokens."""
-        q, k, v = split_heads(self.qkv(layer_norm(x)), 3, self.heads)
+    def project(self, x: Float[Array, "b t s c"], rotation):
+        """Queries, keys and values [B, T * S, heads, d] of normalised, rotated tokens."""
+        parts = split_heads(self.qkv(layer_norm(line(x))), 3, self.heads)
+        q, k, v = (_by_frames(part, x.shape[1]) for part in parts)
         q, k = self.q_norm(q), self.k_norm(k)
         return rope.rotate(q, rotation), rope.rotate(k, rotation), v
 
@@ -93,10 +95,9 @@ class Bridge(nnx.Module):
         return _mass(*sides, key_mask, bias)
 
     def _sides(self, video, action, rotations) -> tuple[tuple, tuple]:
-        flat = video.reshape(video.shape[0], -1, video.shape[-1])
         return (
-            self.video.project(flat, rotations[0]),
-            self.action.project(action[:, :, 0], rotations[1]),
+            self.video.project(video, rotations[0]),
+            self.action.project(action, rotations[1]),
         )
 
 
@@ -131,11 +132,12 @@ class SharedBridge(nnx.Module):
         return _mass(*self._sides(video, action, rotations), key_mask, bias)
 
     def _sides(self, video, action, rotations) -> tuple[tuple, tuple]:
-        flat = layer_norm(video.reshape(video.shape[0], -1, video.shape[-1]))
-        return (
-            self.shared.project(self.video_in(flat), rotations[0]),
-            self.shared.project(self.action_in(layer_norm(action[:, :, 0])), rotations[1]),
+        lifted = (
+            grid(lift(layer_norm(line(x))), x.shape[1])
+            for lift, x in ((self.video_in, video), (self.action_in, action))
         )
+        video, action = (self.shared.project(*pair) for pair in zip(lifted, rotations, strict=True))
+        return video, action
 
 
 class NoBridge(nnx.Module):
@@ -147,6 +149,11 @@ class NoBridge(nnx.Module):
     def mass(self, video, *_) -> Float[Array, "b 2 2"]:
         """Nothing is seen across: all zeros."""
         return jnp.zeros((video.shape[0], 2, 2))
+
+
+def _by_frames(x: Float[Array, "b n *d"], frames: int) -> Float[Array, "b n *d"]:
+    """A `line` frame by frame, as tables and masks are, whatever is split."""
+    return grid(x, frames).reshape(x.shape)
 
 
 def make(config: CoVARConfig, rngs: nnx.Rngs) -> nnx.Module:
