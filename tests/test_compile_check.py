@@ -109,7 +109,7 @@ def test_the_paper_s_model_trains_from_scratch_on_a_pod_that_it_keeps_busy():
 
 @pytest.mark.slow
 def test_a_sweep_recommends_the_setting_of_the_highest_bound():
-    done = check("base.py", "v5e:2x2", "--sweep", "--fast", *SHALLOW)
+    done = check("joint_dit.py", "v5e:2x2", "--sweep", "--fast", *SHALLOW)
     assert done.returncode == 0, done.stdout + done.stderr
     _, *tried, recommended, bound = done.stdout.splitlines()
     rows = [line.split() for line in tried]
