@@ -42,6 +42,7 @@ ROWS: tuple[tuple[str, str, int, tuple[str, ...]], ...] = (
     ("from scratch", "v5e:4x4", 4, ()),
     ("video frozen", "v5e:4x4", 4, FROZEN),
     ("video frozen, LoRA of rank 16", "v5e:4x4", 4, LORA),
+    ("from scratch, a sample on four chips", "v5e:4x4", 1, ("--config.mesh.context=4",)),
     ("from scratch", "v5e:16x16", 2, DOTS),
     ("from scratch", "v5e:16x16", 2, ("--slices=2", *DOTS)),
     ("from scratch", "v6e:16x16", 2, DOTS),

@@ -13,8 +13,8 @@ class Linear(nnx.Module):
     The leading axes are merged before the product: with several of them XLA's CPU backend computes
     the gradient of W as a product that contracts over each axis in turn, at half the speed, which
     doubled the time of a training step. Where `context` splits the second, the rest are merged with
-    that. Never are there three: where two operands are split over one mesh axis along different
-    ones of the axes that a product contracts over, XLA (jaxlib 0.10.2) computes it wrongly.
+    that. Never are there three: XLA (jaxlib 0.10.2) computes a product wrongly that contracts over
+    an axis which is split in both operands and two more, of which each operand has split another.
 
     `vidact.nn.lora.add` gives a layer factors A [in, r] and B [r, out]; it then adds (x A) B scale.
     """

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import ml_collections
 
 from vidact.errors import UserError
@@ -67,6 +68,7 @@ def _try(
     None where it does not fit or divide, or cannot have a higher bound than `best`.
     """
     start = f"{config.mesh.fsdp:4} {config.model.remat:5} {batch:14}   "
+    jax.clear_caches()  # else what was compiled before stays: gigabytes after a few settings
     try:
         step = checked.training_step(config, pod.devices, pixels)
         ceiling = step.work.model / step.work.hardware
