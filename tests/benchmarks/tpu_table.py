@@ -13,6 +13,7 @@ behind the line TABLE of the file, whose end it replaces.
 import argparse
 import hashlib
 import importlib.metadata
+import os
 import pathlib
 import re
 import subprocess
@@ -21,6 +22,7 @@ import sys
 from tqdm import tqdm
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+KEPT = ROOT / "runs/tpu_table"
 CODE = ("configs", "vidact")
 COMPILER = ("jax", "jaxlib", "libtpu")
 FROZEN = (
@@ -71,7 +73,16 @@ def command(topology: str, batch: int, more: tuple[str, ...], fast: bool) -> lis
     return [*line, *more, *(["--fast"] if fast else [])]
 
 
-def output(line: list[str], keep: pathlib.Path) -> str:
+def compile_check(*arguments: str) -> subprocess.CompletedProcess:
+    """Runs the command as a user does: it must set up JAX by itself."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX", "XLA", "TPU"))}
+    line = [sys.executable, "-m", "vidact.compile_check", *arguments]
+    return subprocess.run(
+        line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def output(line: list[str], keep: pathlib.Path = KEPT) -> str:
     """What the command prints, from `keep` where it has run before."""
     code = hashlib.sha256(repr((line, [importlib.metadata.version(n) for n in COMPILER])).encode())
     for path in sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py")):
@@ -79,10 +90,9 @@ def output(line: list[str], keep: pathlib.Path) -> str:
     kept = keep / f"{code.hexdigest()[:16]}.txt"
     if kept.is_file():
         return kept.read_text()
-    module = [sys.executable, "-m", "vidact.compile_check", *line]
-    done = subprocess.run(module, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = compile_check(*line)
     if done.returncode not in (0, 1) or not done.stdout:
-        raise SystemExit(f"{' '.join(module)}: {done.stdout}{done.stderr}")
+        raise RuntimeError(f"{' '.join(line)}: {done.stdout}{done.stderr}")
     keep.mkdir(parents=True, exist_ok=True)
     partial = kept.with_suffix(".partial")
     partial.write_text(done.stdout)
@@ -109,7 +119,7 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="compile with less effort")
     parser.add_argument("--only", default="", help="rows of this topology")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/tpu.md")
-    parser.add_argument("--keep", type=pathlib.Path, default=ROOT / "runs/tpu_table")
+    parser.add_argument("--keep", type=pathlib.Path, default=KEPT)
     args = parser.parse_args()
     head = ["variant", "topology", "batch a chip", "settings", *COLUMNS]
     text = f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
