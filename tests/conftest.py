@@ -44,13 +44,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects, rather than skips, what belongs to another suite."""
+    """Deselects, rather than skips, what belongs to another suite; puts the rest in order."""
     options = {"slow": not config.getoption("--slow"), "torch": config.getoption("--without-torch")}
     unwanted = [name for name, leave_out in options.items() if leave_out]
     left = [i for i in items if any(i.get_closest_marker(name) for name in unwanted)]
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
+    # The long ones first: at the end no worker waits for the other's.
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/training/", "tests/test_")))
 
 
 def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) -> bool | None:

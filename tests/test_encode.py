@@ -61,11 +61,12 @@ def losses(workdir):
 
 
 def run(data, workdir, **changes):
-    train.main(tiny.train_command(data, workdir, train__steps=3, train__trace=True, **changes)[3:])
+    changes = {**changes, "train__steps": 3, "train__trace": True}
+    train.main(tiny.train_command(data, workdir, **changes)[3:])
 
 
 def test_training_from_stored_latents_is_training_from_pixels(data, tmp_path):
-    whole = {"data__held_out": 0.0}
+    whole = tiny.QUICK
     out = ("--dtype=float32", "--per-file=10", "--batch=4")
     encode_command(data, tmp_path / "stored", *out, **whole)
     found = encoded.read(tmp_path / "stored")

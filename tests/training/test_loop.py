@@ -35,14 +35,7 @@ from vidact.training import (
     trace,
 )
 
-# The tests share their programs through this folder's cache: nothing here changes the step's.
-QUICK = {
-    "data__held_out": 0.0,
-    "model__decoder_channels": (32,),
-    "optimizer__schedule": "constant",  # a cosine depends on the number of steps
-    "train__trace": True,
-    "train__keep": 10,
-}
+QUICK = {**tiny.QUICK, "train__trace": True, "train__keep": 10}
 
 
 def arrays(workdir: pathlib.Path, step: int):

@@ -54,8 +54,7 @@ def test_a_folder_of_the_configuration_comes_before_that_of_the_environment(fres
 
 def test_the_first_step_is_told_once_with_its_parts(tmp_path, capsys):
     data = tiny.write_data(tmp_path)
-    quick = {"train__steps": 2, "data__held_out": 0.0, "model__decoder_channels": (32,)}
-    loop.run(tiny.config(data, optimizer__schedule="constant", **quick), tmp_path / "run")
+    loop.run(tiny.config(data, train__steps=2, **tiny.QUICK), tmp_path / "run")
     told = re.findall(
         r"^first step after s: (\S+) \(start (\S+) state (\S+) batch (\S+) step (\S+)\); "
         r"compiling (\S+), programs from the cache: \d+$",
