@@ -1,5 +1,6 @@
-"""The notebooks run from top to bottom."""
+"""The notebooks run from top to bottom, and call what there is."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -10,10 +11,21 @@ import pytest
 from tests import tiny
 
 NOTEBOOKS = sorted((tiny.ROOT / "colab").glob("*.ipynb"))
+each = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@each
+def test_its_types_are_right(notebook: pathlib.Path, tmp_path: pathlib.Path):
+    cells = json.loads(notebook.read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    (tmp_path / "notebook.py").write_text("\n\n".join(code) + "\n")
+    line = [sys.executable, "-m", "mypy", str(tmp_path / "notebook.py")]
+    done = subprocess.run(line, cwd=tiny.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@each
 def test_notebook_runs_top_to_bottom(notebook: pathlib.Path, tmp_path: pathlib.Path):
     data = tiny.write_data(tmp_path)
     run = tmp_path / "run"
