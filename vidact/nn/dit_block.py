@@ -61,7 +61,6 @@ class DiTBlock(nnx.Module):
           frame_mask: False = padding, never a key of attention over time.
           bias: added to the logits of attention over time.
         """
-        # A stream without space has no places to split.
         x = _placed(x)
         table = (self.scale_shift_table[...] + t6).astype(x.dtype)
         spread = (over_places(table[:, :, i], x.shape[2]) for i in range(6))

@@ -25,7 +25,7 @@ class Program:
     """The programs of one configuration on one mesh; nothing is compiled yet.
 
     Attributes:
-      mesh: their devices, which may be described only (`vidact.training.topology`).
+      mesh: their devices, which may be described only (`chips.devices`).
       blueprint: of the model.
       shardings: of the parameters by path.
       layout: shardings of the state.
