@@ -66,10 +66,9 @@ class DiTBlock(nnx.Module):
         spread = (over_places(table[:, :, i], x.shape[2]) for i in range(6))
         shift1, scale1, gate1, shift2, scale2, gate2 = spread
         h = self._self_attention(modulate(x, shift1, scale1), rotation, frame_mask, bias)
-        frames, x = x.shape[1], line(x + gate1 * h)
-        x = x + self.cross_attn(x, text, text_mask)
-        shift2, scale2, gate2 = line(shift2), line(scale2), line(gate2)
-        return grid(x + gate2 * self.mlp(modulate(x, shift2, scale2)), frames)
+        x = x + gate1 * h
+        x = x + grid(self.cross_attn(line(x), text, text_mask), x.shape[1])
+        return x + gate2 * grid(self.mlp(line(modulate(x, shift2, scale2))), x.shape[1])
 
     def _self_attention(self, x, rotation, frame_mask, bias):
         """Each frame's places see each other, or each place's frames; `context` splits the rest."""
