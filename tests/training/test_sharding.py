@@ -38,6 +38,17 @@ def test_own_rules_come_before_the_table():
     assert sharding.replicated(SHAPES, found) == pytest.approx(whole)
 
 
+def test_devices_that_share_a_sample_share_its_parameters_too():
+    found = sharding.parameter_shardings(SHAPES, meshes.mesh(1, 2, 2, 2))
+    assert {path: where.spec for path, where in found.items()} == {
+        FC1: P(None, ("fsdp", "context"), "tensor"),
+        FC2: P(None, "tensor", ("fsdp", "context")),
+        BIAS: P(None, None),
+    }
+    own = (("fc1/kernel$", ("fsdp", "context")),)  # one that names it means what it says
+    assert sharding.parameter_shardings(SHAPES, found[FC1].mesh, own)[FC1].spec[1:] == own[0][1]
+
+
 @pytest.mark.parametrize(
     ("rules", "named"),
     [

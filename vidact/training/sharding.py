@@ -3,8 +3,8 @@
 Four axes. `data` repeats the parameters; over `fsdp` they are split, and gathered layer by layer;
 both split the batch. `tensor` splits heads and hidden layers; `context` the places of a frame, but
 frames where a frame's places attend to each other, each sample then being shared by several
-devices. Slices of a pod, between which the network is slow,
-are apart in `data` only.
+devices, over which parameters are split as over `fsdp`. Slices of a pod, between which the network
+is slow, are apart in `data` only.
 """
 
 import functools
@@ -155,6 +155,8 @@ def partition(path: str, shape: tuple[int, ...], mesh: AnyMesh, rules: Rules = R
             f"{path} {shape}: cannot be split by {spec}; name each of {', '.join(AXES)} at most "
             "once and no more axes than it has"
         )
+    if mesh.shape["context"] > 1 and "context" not in named:
+        spec = P(*map(_with_context, spec))
     full = P(*(None,) * (len(shape) - len(spec)), *spec)
     for size, entry in zip(shape, full, strict=True):
         if size % ways(mesh, entry):
@@ -228,7 +230,7 @@ def replicated(
     whole = {path: n for path, n in sizes.items() if shardings[path].is_fully_replicated}
     share = sum(whole.values()) / max(sum(sizes.values()), 1)
     mesh = next(iter(shardings.values())).mesh
-    if share > REPLICATED_MOST and mesh.shape["fsdp"] * mesh.shape["tensor"] > 1:
+    if share > REPLICATED_MOST and mesh.size > mesh.shape["data"]:
         raise UserError(
             f"{max(whole, key=lambda path: whole[path])}: with others it keeps {share:.1%} of the "
             f"parameters' bytes whole on every device, above {REPLICATED_MOST:.0%}; split it by a "
@@ -273,6 +275,12 @@ def traced_for(mesh: Mesh, function: Callable) -> Callable:
             return function(*args)
 
     return wrapped
+
+
+def _with_context(entry: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    """`context` beside `fsdp`: the devices that share a sample need no whole copies either."""
+    names = _names(entry)
+    return (*names, "context") if "fsdp" in names else entry
 
 
 def _names(entry: str | tuple[str, ...] | None) -> tuple[str, ...]:
