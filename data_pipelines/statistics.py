@@ -1,40 +1,99 @@
-"""Statistics of actions and states over all steps, without decoding a frame."""
+"""Prints the statistics of a data set's actions and states, and writes them for later trainings.
 
-from data_pipelines.episode import Episode
-from data_pipelines.running_statistics import RunningStatistics
+Examples:
+  python -m data_pipelines.statistics DIR
+  python -m data_pipelines.statistics DIR --registry auto --out statistics.json
+  python -m data_pipelines.statistics DIR --split val --action action --state observation/state
+
+They are taken over every step of every episode of the split, in the units of the data set. No frame
+is decoded. Without --registry, the features are taken as they are: what is called action and state.
+"""
+
+import argparse
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import tqdm
+
+from data_pipelines import choosing
+from data_pipelines.bad_records import POLICIES, BadRecords
+from data_pipelines.measured import Measured
+from data_pipelines.subject import Subject
 from vidact import actions, command
+from vidact.actions import Statistics
 from vidact.errors import UserError
 
+FIELDS = ("q01", "q99", "mean", "std", "min", "max")
 
-class Measured:
-    """Collects 'action' and 'state' of episodes; memory does not grow with their number."""
 
-    def __init__(self) -> None:
-        self._steps = 0
-        self._rows = {"action": RunningStatistics(), "state": RunningStatistics()}
+def main(arguments: list[str]) -> None:
+    """Runs the command.
 
-    def add(self, episode: Episode) -> None:
-        """Takes every step of an episode.
+    Raises:
+      UserError: the data set or an episode cannot be read, or an argument is wrong.
+    """
+    parser = command.parser(__doc__, "python -m data_pipelines.statistics")
+    choosing.add_arguments(parser)
+    parser.add_argument("--out", type=pathlib.Path, help="a JSON file; only printed by default")
+    parser.add_argument(
+        "--on-bad-record",
+        choices=POLICIES,
+        default="error",
+        help="what to do with an episode that cannot be read; skip names it",
+    )
+    options: argparse.Namespace = parser.parse_args(arguments)
+    if options.out:
+        command.check_writable(options.out.parent)
+    chosen, bad = choosing.choose(options), BadRecords(options.on_bad_record)
+    if not any(chosen.names.values()):
+        raise UserError(f"{chosen.source.name}: no action and no state; choose with --action KEY")
+    found = measure(chosen, bad)
+    lines = [*table(found, chosen.names), *(f"bad: {reason}" for reason in bad.reasons)]
+    if options.out:
+        _write(options.out, found)
+        lines.append(f"wrote {options.out}")
+    command.show("\n".join(lines))
 
-        Raises:
-          UserError: there is no room for temporary files.
-        """
-        self._steps += len(episode)
-        self._rows["action"].add(episode.actions)
-        self._rows["state"].add(episode.states)
 
-    def finish(self, name: str) -> dict[str, actions.Statistics]:
-        """Statistics over all that was added; quantiles are numpy's linear ones, exactly.
+def measure(chosen: Subject, bad: BadRecords) -> dict[str, Statistics]:
+    """Statistics of 'action' and 'state' over all episodes.
 
-        Raises:
-          UserError: no step was added; `name` is the data set's.
-        """
-        if not self._steps:
-            raise UserError(f"{name}: no training step to take statistics of; lower held_out")
-        return {key: rows.finish() for key, rows in self._rows.items()}
+    Raises:
+      UserError: an episode cannot be read and `bad` does not skip it, or there is no step.
+    """
+    measured = Measured()
+    for index in tqdm.trange(len(chosen.source), desc="reading", unit="episode", delay=5):
+        try:
+            episode = chosen.numbers(index)
+        except UserError as error:
+            bad.note(error)
+            continue
+        measured.add(episode)
+    return measured.finish(chosen.source.name)
+
+
+def table(found: Mapping[str, Statistics], names: Mapping[str, Sequence[str]]) -> list[str]:
+    """Aligned lines: for each of 'action' and 'state' a heading and a line per column."""
+    cells = [cell for key, statistics in found.items() for cell in _cells(key, statistics, names)]
+    wide = max(len(cell[0]) for cell in cells)
+    return [f"{name:{wide}} {' '.join(f'{v:>10}' for v in values)}" for name, *values in cells]
+
+
+def _cells(key: str, s: Statistics, names: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+    if not names[key]:
+        return
+    yield [f"{key}, {s.count} steps", *FIELDS]
+    for i, name in enumerate(names[key]):
+        yield [f"  {name}", *(f"{float(getattr(s, field)[i]):.4g}" for field in FIELDS)]
+
+
+def _write(path: pathlib.Path, found: Mapping[str, Statistics]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.partial")
+    actions.save_statistics(temporary, found)
+    os.replace(temporary, path)
 
 
 if __name__ == "__main__":
-    from data_pipelines import statistics_command  # it needs this module, which is done here
-
-    command.run(statistics_command.main)
+    command.run(main)

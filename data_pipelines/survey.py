@@ -13,9 +13,9 @@ import tqdm
 from etils import epath
 from jaxtyping import Int
 
-from data_pipelines import statistics
 from data_pipelines.bad_records import BadRecords
 from data_pipelines.data_set import DataSet
+from data_pipelines.measured import Measured
 from vidact.actions import Statistics
 from vidact.errors import UserError
 
@@ -90,7 +90,7 @@ def _pass(data_set: DataSet, train: Int[np.ndarray, " n"], bad: BadRecords) -> S
     known, chosen = data_set.lengths(), set(train.tolist())
     wanted = train.tolist() if known is not None else range(len(data_set))
     lengths = np.zeros(len(data_set), np.int64) if known is None else known.copy()
-    measured, reasons = statistics.Measured(), []
+    measured, reasons = Measured(), []
     for index in tqdm.tqdm(wanted, desc="reading episodes", unit="episode", delay=5):
         try:
             episode = data_set.numbers(index)

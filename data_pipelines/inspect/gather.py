@@ -8,8 +8,8 @@ import numpy as np
 import tqdm
 from jaxtyping import Float, Int
 
+from data_pipelines.measured import Measured
 from data_pipelines.sources.checks import NoSteps
-from data_pipelines.statistics import Measured
 from data_pipelines.subject import Subject
 from vidact.actions import Statistics
 from vidact.errors import UserError

@@ -1,76 +1,87 @@
-"""Statistics over all steps of the episodes asked for, taken once and kept."""
+"""`python -m data_pipelines.statistics` prints and writes what numpy finds."""
 
-import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from data_pipelines import survey
-from data_pipelines.bad_records import BadRecords
-from tests.data_pipelines import shards
+from data_pipelines.choosing import STANDARD
+from data_pipelines.statistics import FIELDS, main
+from tests import tiny
+from tests.data_pipelines import shards, tables
+from tests.data_pipelines.test_inspect_check import bridge
+from vidact import actions
 from vidact.errors import UserError
 
 
-def surveyed(data_set, chosen, policy="error"):
-    return survey.survey(data_set, np.asarray(chosen, np.int64), BadRecords(policy))
+@pytest.mark.parametrize("file_format", shards.FORMATS)
+def test_written_and_printed(tmp_path, capsys, file_format):
+    lengths = [3, 5, 7]
+    episodes = [shards.episode(i, n) for i, n in enumerate(lengths)]
+    folder, out = shards.write(tmp_path, episodes, file_format), tmp_path / "s" / "statistics.json"
+    main([str(folder), "--out", str(out)])
+    values = np.array([(i, e) for e, n in enumerate(lengths) for i in range(n)], float)
+    found = actions.load_statistics(out)
+    assert found["action"].count == found["state"].count == 15
+    np.testing.assert_allclose(found["action"].q99, np.quantile(values, 0.99, axis=0), atol=1e-9)
+    np.testing.assert_allclose(found["action"].mean, values.mean(0), atol=1e-9)
+    np.testing.assert_array_equal(found["action"].max, [6, 2])
+    assert list(out.parent.iterdir()) == [out]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["action,", "15", "steps", *FIELDS]
+    assert lines[1].split() == f"action[0] 0 5.86 2.267 {values[:, 0].std():.4g} 0 6".split()
+    assert [line.split()[0] for line in lines] == [
+        *("action,", "action[0]", "action[1]", "state,"),
+        *(f"observation/state[{i}]" for i in range(3)),
+        "wrote",
+    ]
 
 
-def test_equal_to_numpy_over_all_steps(tmp_path):
-    source = shards.opened(shards.write(tmp_path, [shards.episode(i, 3 + i) for i in range(5)]))
-    found = surveyed(source, [0, 2, 4])
-    rows = {
-        "action": np.concatenate([source.episode(i).actions for i in (0, 2, 4)]),
-        "state": np.concatenate([source.episode(i).states for i in (0, 2, 4)]),
-    }
-    np.testing.assert_array_equal(found.lengths, [3, 4, 5, 6, 7])
-    assert found.statistics["action"].count == 3 + 5 + 7
-    for name, values in rows.items():
-        want, measured = values.astype(np.float64), found.statistics[name]
-        np.testing.assert_allclose(measured.q01, np.quantile(want, 0.01, axis=0), atol=1e-12)
-        np.testing.assert_allclose(measured.q99, np.quantile(want, 0.99, axis=0), atol=1e-12)
-        np.testing.assert_allclose(measured.mean, want.mean(0), atol=1e-12)
-        np.testing.assert_allclose(measured.std, want.std(0), atol=1e-12)
-        np.testing.assert_array_equal(measured.min, want.min(0))
-        np.testing.assert_array_equal(measured.max, want.max(0))
+def test_an_action_of_several_arrays_and_no_state(tmp_path, capsys):
+    out = tmp_path / "s.json"
+    main([str(tables.write(tmp_path)), "--out", str(out)])
+    found = actions.load_statistics(out)
+    np.testing.assert_array_equal(found["action"].max, [30, 2, 3])
+    assert found["state"].mean.shape == (0,)
+    assert "state" not in capsys.readouterr().out
 
 
-def test_no_episodes(tmp_path):
-    source = shards.opened(shards.write(tmp_path, [shards.episode(0)]))
-    with pytest.raises(UserError, match="no training step to take statistics of"):
-        surveyed(source, [])
-
-
-def test_a_second_pass_reads_nothing_until_a_file_changes(tmp_path):
-    folder = shards.write(tmp_path, [shards.episode(i) for i in range(3)], "tfrecord")
-    first = surveyed(shards.opened(folder), [0, 1])
-    again = shards.opened(folder)
-    again.numbers = None  # no episode may be read
-    assert surveyed(again, [0, 1]).statistics["action"].to_json() == (
-        first.statistics["action"].to_json()
-    )
-    shards.flip_byte(shards.shard(folder), -100)
-    os.utime(shards.shard(folder), (0, 0))
-    with pytest.raises(UserError, match="record 2: corrupt"):
-        surveyed(shards.opened(folder), [0, 1])
-
-
-def test_what_is_bad_is_told_each_time(tmp_path):
+def test_an_unreadable_episode_stops_it_unless_skipped(tmp_path, capsys):
     episodes = [shards.episode(i) for i in range(3)]
-    episodes[2]["steps"][1]["observation"]["state"][0] = np.nan
-    source = shards.opened(shards.write(tmp_path, episodes))
-    message = r"record 2: steps/observation/state at step 1, .* nan"
-    with pytest.raises(UserError, match=message):
-        surveyed(source, range(3))
-    for _ in range(2):
-        bad = BadRecords("skip")
-        found = survey.survey(source, np.arange(3), bad)
-        np.testing.assert_array_equal(found.lengths, [6, 6, 0])
-        assert found.statistics["action"].count == 12
-        assert len(bad.reasons) == 1 and "record 2" in next(iter(bad.reasons))
+    episodes[1]["steps"][2]["action"][0] = np.nan
+    folder, out = shards.write(tmp_path, episodes), tmp_path / "s.json"
+    with pytest.raises(UserError, match=r"record 1: steps/action at step 2, dimension 0 is nan"):
+        main([str(folder), "--out", str(out)])
+    assert not out.exists()
+    main([str(folder), "--out", str(out), "--on-bad-record", "skip"])
+    assert actions.load_statistics(out)["action"].count == 12
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("bad: ") and "record 1" in line]) == 1
 
 
-def test_real_bridge(shared):
-    source = shards.opened(shared / "data" / "bridge_dataset", "observation/image_0", fps=5.0)
-    found = surveyed(source, range(25)).statistics
-    assert found["action"].count == found["state"].count == 250
-    assert set(np.unique([found["action"].min[6], found["action"].max[6]])) <= {0.0, 1.0}
+def test_real_bridge_through_its_row(shared, capsys):
+    folder = shared / "data" / "bridge_dataset"
+    main([str(folder), "--registry", "auto"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("action, 200 steps")  # 25 episodes without first and last step
+    assert [line.split()[0] for line in lines[1:8]] == list(STANDARD)
+
+
+def test_a_row_of_the_registry_may_leave_nothing_of_an_episode(tmp_path, capsys):
+    bridge(tmp_path, [1, 2, 5])
+    main([str(tmp_path / "bridge_dataset"), "--registry", "bridge_dataset"])
+    assert capsys.readouterr().out.startswith("action, 3 steps")
+
+
+def test_as_a_command(tmp_path):
+    def run(*arguments) -> subprocess.CompletedProcess:
+        line = [sys.executable, "-m", "data_pipelines.statistics", *arguments]
+        return subprocess.run(line, cwd=tiny.ROOT, capture_output=True, text=True, check=False)
+
+    done = run(str(shards.write(tmp_path, [shards.episode(0)])))
+    assert done.returncode == 0 and not done.stderr
+    assert done.stdout.startswith("action, 6 steps")
+    done = run("/nowhere")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: /nowhere: no such folder")
