@@ -105,29 +105,24 @@ def test_a_users_mistake_ends_all(pair, told, fault, codes):
     assert told(1).splitlines()[-1] == "error: the data: broken; mend it"
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
-
-
 @pytest.mark.slow
-def test_two_processes_train_as_one(quick, tmp_path, capsys):
+def test_two_processes_train_as_one(tmp_path, capsys):
     assert processes_compare.compare(tmp_path, 2, 10)
     assert "max loss diff 1 vs 2: " in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_four_processes_train_as_one(quick, tmp_path):
+def test_four_processes_train_as_one(tmp_path):
     assert processes_compare.compare(tmp_path, 4, 50)
 
 
 @pytest.mark.slow
-def test_a_kill_of_one_of_two_changes_nothing(quick, tmp_path):
+def test_a_kill_of_one_of_two_changes_nothing(own_programs, tmp_path):
     assert soak.soak(tmp_path, kills=1, steps=24, seed=0, count=2)
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_other_processes_on_another_mesh_and_stops_when_told(quick, tmp_path):
+def test_a_run_goes_on_with_other_processes_on_another_mesh_and_stops_when_told(tmp_path):
     settings = dict(
         train__trace=True,
         **processes_compare.SMOOTH,
