@@ -104,7 +104,8 @@ def test_what_is_pooled_is_the_first_end(run):
     ids = np.full((3, 20), 7)
     ids[0, 4:], ids[1, [9, 12]] = SIZES.eos, SIZES.eos
     states, pooled = call(run, ids)
-    np.testing.assert_array_equal(pooled, states[np.arange(3), [4, 9, 0]])
+    # XLA computes the pooled rows once more, in another order.
+    np.testing.assert_allclose(pooled, states[np.arange(3), [4, 9, 0]], rtol=0, atol=1e-6)
 
 
 def test_gelu_and_quick_gelu_differ_a_little(golden, tensors, run):

@@ -60,20 +60,6 @@ def whole(data) -> pathlib.Path:
     return workdir
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(data, whole, tmp_path, capsys):
-    loop.run(tiny.config(data, train__steps=4, train__checkpoint_every=4, **QUICK), tmp_path)
-    torn = tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp"
-    torn.mkdir()
-    (torn / "half").write_bytes(b"an interrupted write")
-    loop.run(tiny.config(data, train__steps=8, train__checkpoint_every=4, **QUICK), tmp_path)
-    assert "continuing from step 4" in capsys.readouterr().out
-    assert (tmp_path / "trace.jsonl").read_text() == (whole / "trace.jsonl").read_text()
-    pairs = list(zip(arrays(tmp_path, 8), arrays(whole, 8), strict=True))
-    assert len(pairs) > 300
-    for left, right in pairs:
-        np.testing.assert_array_equal(left, right)
-
-
 def test_a_checkpoint_carries_its_code_s_version_and_the_run_s_assets(whole):
     folder = whole / "checkpoints/8"
     meta = checkpoints.restore_meta(folder)
@@ -84,15 +70,24 @@ def test_a_checkpoint_carries_its_code_s_version_and_the_run_s_assets(whole):
 
 
 def test_sigterm_saves_and_the_run_goes_on_bit_for_bit(data, whole, tmp_path, capsys):
-    config = tiny.config(data, train__steps=8, train__checkpoint_every=100, **QUICK)
+    config = tiny.config(data, train__steps=6, train__checkpoint_every=100, **QUICK)
     with preemption.watched():
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(SystemExit) as stop:
             loop.run(config, tmp_path)
     assert stop.value.code == 75
     assert "told to go: saved step 1; " in capsys.readouterr().out
+    torn = tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp"
+    torn.mkdir()
+    (torn / "half").write_bytes(b"an interrupted write")
+    config.train.steps = 8  # how long a run is may change
     loop.run(config, tmp_path)
+    assert "continuing from step 1\n" in capsys.readouterr().out
     assert (tmp_path / "trace.jsonl").read_text() == (whole / "trace.jsonl").read_text()
+    pairs = list(zip(arrays(tmp_path, 8), arrays(whole, 8), strict=True))
+    assert len(pairs) > 300
+    for left, right in pairs:
+        np.testing.assert_array_equal(left, right)
 
 
 def test_a_torn_checkpoint_is_not_picked_up(whole):
