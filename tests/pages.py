@@ -9,6 +9,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--headless",
     "--no-sandbox",
+    "--no-zygote",  # two of which, ending at once, were seen to hang in the kernel
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
