@@ -48,7 +48,8 @@ def test_any_length_is_padded_by_its_last_token_and_cropped(network, length):
     assert found.shape == (2, length, 2)
     repeat = [(0, 0), (0, -length % 4), (0, 0)]
     padded = network(jnp.pad(x, repeat, mode="edge"), jnp.pad(cond, repeat, mode="edge"))
-    np.testing.assert_allclose(found, padded[:, :length], atol=1e-5)
+    rounding = 1e-6 * np.abs(padded).max()  # two programs, whose values are some hundred
+    np.testing.assert_allclose(found, padded[:, :length], rtol=0, atol=rounding)
 
 
 def test_samples_do_not_mix_and_the_condition_counts(network):
