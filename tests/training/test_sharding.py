@@ -77,6 +77,9 @@ def test_parameters_that_stay_whole_are_named_by_the_largest():
     found = sharding.parameter_shardings(SHAPES, meshes.mesh(1, 4), (("fc1/kernel", ()),))
     with pytest.raises(UserError, match=rf"{FC1}: .* 50\.4% .* above 2%"):
         sharding.replicated(SHAPES, found)
+    shared = sharding.parameter_shardings(SHAPES, meshes.mesh(1, 1, 1, 4), (("fc1/kernel$", ()),))
+    with pytest.raises(UserError, match=rf"{FC1}: .* fsdp, tensor and context to 1"):
+        sharding.replicated(SHAPES, shared)
     alone = sharding.parameter_shardings(SHAPES, meshes.mesh(4))
     assert sharding.replicated(SHAPES, alone) == 1
 

@@ -234,7 +234,7 @@ def replicated(
         raise UserError(
             f"{max(whole, key=lambda path: whole[path])}: with others it keeps {share:.1%} of the "
             f"parameters' bytes whole on every device, above {REPLICATED_MOST:.0%}; split it by a "
-            "rule of config.mesh.rules, or set config.mesh.fsdp=1"
+            "rule of config.mesh.rules, or set config.mesh's fsdp, tensor and context to 1"
         )
     return share
 
