@@ -150,7 +150,7 @@ def open_data(
     Raises:
       UserError: stored latents or coarse actions are missing or were made from something else.
     """
-    sidecars, texts = [], None
+    sidecars, texts, stored = [], None, None
     if config.data.encoded:
         stored = encoded.read(config.data.encoded)
         encoded.check(stored, config, source.fingerprint)
@@ -169,6 +169,10 @@ def open_data(
     size = config.train.batch_size
     known = list(statistics.values()) if statistics else None
     train = make_dataset(config.data, batch_size=size, statistics=known, **args)
+    if stored:
+        number = encoded.note_left_out(stored, train.bad)
+        if number and distributed.is_first():
+            print(f"{stored.folder}: windows left out: {number}", flush=True)
     if not config.data.held_out:
         return train, None
     held_out = make_dataset(
@@ -195,8 +199,8 @@ def first_codec(
     codec = linear.load(stored.codec)
     if given and not all(map(np.array_equal, *map(jax.tree.leaves, (codec, given)))):
         raise UserError(
-            f"config.data.encoded={stored.folder}: was stored with another codec than that of "
-            f"config.init_from={config.init_from}; encode again with this config.init_from"
+            f"{stored.folder}: was stored with another codec than that of config.init_from="
+            f"{config.init_from}; encode with this config.init_from to another folder"
         )
     return codec
 
