@@ -161,6 +161,7 @@ def _keep_codec(config: ml_collections.ConfigDict, dataset: WindowDataset, found
     train = pipeline.make_dataset(config.data, seed=0, batch_size=1, source=dataset.source)
     stored = found if found.codec.is_file() else None
     codec = prepare.first_codec(config, train, given, stored)
+    assert codec is not None, "the encoder is linear"
     if stored is None:
         partial = found.codec.with_name(f".{found.codec.name}.partial")
         linear.save(codec, partial)

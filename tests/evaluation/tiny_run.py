@@ -6,6 +6,7 @@ Training itself would compile for a minute and is tested in tests/training.
 import functools
 import pathlib
 import shutil
+from collections.abc import Sequence
 
 import jax
 import ml_collections
@@ -38,10 +39,18 @@ def _written(folder: pathlib.Path) -> pathlib.Path:
     return write(folder)
 
 
-def write_data(folder: pathlib.Path, metadata: bool = True) -> pathlib.Path:
-    """A square moves over a grey floor; each task has half of the episodes."""
+def write_data(
+    folder: pathlib.Path, metadata: bool = True, damaged: Sequence[tuple[int, int]] = ()
+) -> pathlib.Path:
+    """A square moves over a grey floor; each task has half of the episodes.
+
+    The frames of `damaged`, (episode, step), are cut short.
+    """
     spec = rlds_writer.features((64, 64, 3), 4, 4, METADATA if metadata else {})
     episodes = [_episode(number, metadata) for number in range(EPISODES)]
+    for episode, step in damaged:
+        image = episodes[episode]["steps"][step]["observation"]["image"]
+        image.truncate(len(image.getvalue()) // 2)
     rlds_writer.write(folder / "squares" / "1.0.0", episodes, spec, "squares", {"fps": 20.0})
     return folder / "squares" / "1.0.0"
 
@@ -59,9 +68,10 @@ def config(root: pathlib.Path) -> ml_collections.ConfigDict:
     return found
 
 
-def write(folder: pathlib.Path) -> pathlib.Path:
+def write(folder: pathlib.Path, damaged: Sequence[tuple[int, int]] = ()) -> pathlib.Path:
     """Writes the data and a run's work directory, whose path it returns."""
-    settings, workdir = config(write_data(folder)), folder / "run"
+    settings, workdir = config(write_data(folder, damaged=damaged)), folder / "run"
+    settings.data.on_bad_record = "skip" if damaged else "error"
     train = pipeline.make_dataset(settings.data, seed=0, batch_size=1)
     codec = prepare.fit_codec(settings.encoder, train)
     measured = dict(zip(train.source.names, train.statistics, strict=True))

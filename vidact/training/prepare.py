@@ -10,12 +10,11 @@ import jax
 import ml_collections
 import numpy as np
 
-from data_pipelines import encoded
+from data_pipelines import coarse, encoded
 from data_pipelines.episodes import Episodes
 from data_pipelines.loading import WindowDataset
 from data_pipelines.opening import open_source
 from data_pipelines.pipeline import make_dataset
-from data_pipelines.sidecars import Sidecar
 from vidact.encoders.text import reader
 from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
@@ -155,8 +154,10 @@ def open_data(
         stored = encoded.read(config.data.encoded)
         encoded.check(stored, config, source.fingerprint)
         sidecars, texts = [encoded.latents(stored)], encoded.texts(stored)
-    if config.data.coarse:
-        sidecars.append(Sidecar([pathlib.Path(config.data.coarse)]))
+    given = coarse.read(pathlib.Path(config.data.coarse)) if config.data.coarse else None
+    if given:
+        coarse.check(given, coarse.settings(config, source.fingerprint))
+        sidecars.append(given.sidecar)
     args = dict(
         seed=config.seed,
         read_text=reader.open_reader(config, texts),
@@ -173,6 +174,8 @@ def open_data(
         number = encoded.note_left_out(stored, train.bad)
         if number and distributed.is_first():
             print(f"{stored.folder}: windows left out: {number}", flush=True)
+    if given:
+        coarse.check(given, coarse.normalised_by(train.statistics))
     if not config.data.held_out:
         return train, None
     held_out = make_dataset(
