@@ -181,6 +181,16 @@ def note_left_out(found: Encoded, bad: BadRecords) -> int:
     return len(left.windows)
 
 
+def has_texts(found: Encoded) -> bool:
+    """Whether every instruction's embedding is there; headers are read, not the content."""
+    names = {str(number) for number in range(len(found.told["instructions"]))}
+    try:
+        with store.reader(found.folder / TEXTS) as reader:
+            return reader.shapes.keys() == names
+    except UserError:
+        return not names
+
+
 def texts(found: Encoded) -> dict[str, np.ndarray]:
     """Embeddings [l, D], float16 or float32, by instruction; none for a model of words.
 

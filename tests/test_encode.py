@@ -175,13 +175,41 @@ def test_a_torn_file_and_one_of_other_windows_are_encoded_again(data, tmp_path, 
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_another_start_s_codec_and_another_precision_do_not_go_on(data, tmp_path):
+def test_embeddings_are_there_whole_or_not_at_all(tmp_path):
+    found = encoded.Encoded(tmp_path, {"instructions": ["", "lift it"]})
+    assert not encoded.has_texts(found)
+    rows = np.zeros((1, 4), np.float16)
+    store.save(tmp_path / encoded.TEXTS, {"0": rows})
+    assert not encoded.has_texts(found)
+    store.save(tmp_path / encoded.TEXTS, {"0": rows, "1": rows})
+    assert encoded.has_texts(found)
+    (tmp_path / encoded.TEXTS).write_bytes((tmp_path / encoded.TEXTS).read_bytes()[:-1])
+    assert not encoded.has_texts(found)
+    assert encoded.has_texts(encoded.Encoded(tmp_path, {"instructions": []}))
+
+
+def test_another_precision_is_refused(data, tmp_path):
     out = tmp_path / "stored"
     encode_command(data, out)
     with pytest.raises(UserError, match=r"was begun differently: encoded\.json\.computed_in"):
         encode_command(data, out, encoder__dtype="bfloat16")
-    with pytest.raises(UserError, match=r"config\.data\.buckets: .*; leave"):
-        encode_command(data, tmp_path / "none", data__buckets=((5, 16, 16),))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"data__buckets": ((5, 16, 16),)}, r"config\.data\.buckets: .*; leave buckets empty"),
+        ({"encoder__text": "t5", "model__text_depth": 0}, r"set config\.encoder\.text_weights"),
+        (
+            dict(encoder__kind="opensora-vae", model__latent_chunk=17),
+            r"config\.encoder\.weights: empty; give the folder",
+        ),
+    ],
+    ids=["buckets", "no text encoder", "no codec"],
+)
+def test_a_mistake_begins_no_folder(data, tmp_path, changes, told):
+    with pytest.raises(UserError, match=told):
+        encode_command(data, tmp_path / "none", **changes)
     assert not (tmp_path / "none").exists()
 
 

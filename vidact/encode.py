@@ -23,30 +23,24 @@ import json
 import math
 import os
 import pathlib
-from typing import Any
 
-import jax
 import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines import encoded, left_out, pipeline, sidecars
+from data_pipelines import encoded, left_out, pipeline
 from data_pipelines.bad_records import BadRecords
 from data_pipelines.encoded import Encoded
 from data_pipelines.pipeline import WindowDataset
-from data_pipelines.windows import Windows
 from vidact import command, store
-from vidact.batch import Batch
-from vidact.encoders.encode import encode
 from vidact.encoders.text import reader
 from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
 from vidact.errors import UserError
 from vidact.interop import init_from
-from vidact.training import checks, distributed, prepare, runs, sharding
+from vidact.training import checks, distributed, latents, prepare, runs
 
 DTYPES = ("float16", "float32")
-FIELDS = ("latents", "condition", "latent_mask")
 TEXTS = 8  # embedded at once
 
 
@@ -62,6 +56,12 @@ def main(arguments: list[str]) -> None:
         raise UserError("config.data.root: empty; set --config.data.root=DIR")
     if config.data.buckets:
         raise UserError("config.data.buckets: stored latents have one shape; leave buckets empty")
+    encoder = config.encoder
+    if encoder.text != "words" and not (encoder.text_weights and encoder.tokenizer):
+        raise UserError(
+            f"config.encoder.text={encoder.text!r}: nothing embeds the instructions; set "
+            "config.encoder.text_weights and config.encoder.tokenizer"
+        )
     if min(options.batch, options.per_file) < 1:
         raise UserError("--batch and --per-file: must be at least 1")
     config.data.encoded = ""
@@ -76,10 +76,13 @@ def main(arguments: list[str]) -> None:
 def _run(config: ml_collections.ConfigDict, options: argparse.Namespace) -> None:
     dataset = _all_windows(config)
     checks.check_data(config, dataset.source.name, dataset.widths)
+    published = config.encoder.kind != "linear"
+    # Before the folder is begun: it would hold on to a mistake in the weights.
+    codec = open_codec(config, pathlib.Path()) if published else None
     found = describe(config, dataset, options)
-    codec = prepare_codec(config, dataset, found)
+    codec = codec or prepare_codec(config, dataset, found)
     write_texts(config, found)
-    write_windows(dataset, codec, found, options)
+    latents.write(dataset, codec, found, options.batch)
     distributed.wait("all files are written")
     if distributed.is_first():
         _conclude(found, dataset.bad)
@@ -143,17 +146,15 @@ def instructions(dataset: WindowDataset) -> list[str]:
 def prepare_codec(
     config: ml_collections.ConfigDict, dataset: WindowDataset, found: Encoded
 ) -> VideoCodec:
-    """The codec; without published weights that of `config.init_from`, or one fitted to the data.
-
-    It is kept beside the latents.
+    """A linear codec, kept beside the latents: that of `config.init_from`, or fitted to the data.
 
     Raises:
-      UserError: the weights cannot be read, or another codec lies beside the latents.
+      UserError: it cannot be read, or another codec lies beside the latents.
     """
-    if config.encoder.kind == "linear" and distributed.is_first():
+    if distributed.is_first():
         _keep_codec(config, dataset, found)
     distributed.wait("the codec is written")
-    return open_codec(config, found.codec)
+    return linear.load(found.codec)
 
 
 def _keep_codec(config: ml_collections.ConfigDict, dataset: WindowDataset, found: Encoded) -> None:
@@ -170,94 +171,23 @@ def _keep_codec(config: ml_collections.ConfigDict, dataset: WindowDataset, found
 
 def write_texts(config: ml_collections.ConfigDict, found: Encoded) -> None:
     """Embeds the instructions, unless they are there or the model reads words."""
-    path, texts = found.folder / encoded.TEXTS, found.told["instructions"]
-    if not texts or path.is_file() or not distributed.is_first():
+    if encoded.has_texts(found) or not distributed.is_first():
         return
+    texts = found.told["instructions"]
     network = reader.Network(config.encoder, config.data.max_words)
     arrays: dict[str, np.ndarray] = {}
     for begin in tqdm(range(0, len(texts), TEXTS), desc="embedding", unit="batch"):
         some = texts[begin : begin + TEXTS]
         for text, rows in zip(some, network.embed(some), strict=True):
             what = f"embedding of {text!r}"
-            arrays[str(len(arrays))] = narrowed(rows, found.told["dtype"], what)
+            arrays[str(len(arrays))] = latents.narrowed(rows, found.told["dtype"], what)
     width = arrays["0"].shape[1]
     if width != config.model.text_width:
         raise UserError(
             f"config.model.text_width={config.model.text_width}: the text encoder's width is "
             f"{width}; set that"
         )
-    store.save(path, arrays)
-
-
-def write_windows(
-    dataset: WindowDataset, codec: VideoCodec, found: Encoded, options: argparse.Namespace
-) -> None:
-    """Encodes this process's files that are not there yet."""
-    size = options.per_file
-    parts = np.split(np.arange(len(dataset)), range(size, len(dataset), size))
-    every = list(zip(encoded.files(found), parts, strict=True))
-    mine = every[jax.process_index() :: jax.process_count()]
-    todo = [(path, rows) for path, rows in mine if not _is_done(path, dataset.windows.at(rows))]
-    encoder = _Encoder(codec, options.batch)
-    total, first = sum(len(rows) for _, rows in todo), distributed.is_first()
-    with tqdm(total=total, desc="encoding", unit="window", disable=not first) as bar:
-        for path, rows in todo:
-            _write_file(path, rows, dataset, encoder, found.told["dtype"], bar)
-
-
-def _is_done(path: pathlib.Path, windows: Windows) -> bool:
-    done = encoded.is_whole(path, windows)
-    if path.is_file() and not done:
-        print(f"{path}: torn, or of other windows; it is encoded again", flush=True)
-    return done
-
-
-def _write_file(path: pathlib.Path, rows: np.ndarray, dataset: WindowDataset, encoder, dtype, bar):
-    """Encodes some windows, lists those that cannot be read, and writes the others."""
-    reasons = BadRecords(dataset.bad.policy)  # this file's, whatever was met before
-    source = dataclasses.replace(dataset, bad=reasons)
-    parts, read = [], [rows[:0]]
-    for begin in range(0, len(rows), encoder.size):
-        some = rows[begin : begin + encoder.size]
-        batch, numbers = source.load_readable(some)
-        if batch is not None:
-            key = jax.random.fold_in(jax.random.key(0), int(some[0]))
-            parts.append(encoder(batch, key))
-            read.append(numbers)
-        bar.update(len(some))
-    kept = np.concatenate(read)
-    left_out.write(path, dataset.windows.at(np.setdiff1d(rows, kept)), list(reasons.reasons))
-    fields = {name: np.concatenate([part[name] for part in parts]) for name in FIELDS if parts}
-    for name in ("latents", "condition"):
-        if parts:
-            fields[name] = narrowed(fields[name], dtype, "latents")
-    fields = fields or dict.fromkeys(FIELDS, np.zeros(0, dtype))  # not one of them could be read
-    sidecars.write(path, dataset.windows.at(kept), fields)
-
-
-class _Encoder:
-    """A codec on this process's devices.
-
-    Attributes:
-      size: windows of a batch.
-    """
-
-    def __init__(self, codec: VideoCodec, batch: int):
-        """Args: batch: windows at a time, rounded up to a multiple of the devices."""
-        alone = ml_collections.ConfigDict(dict(data=-1, fsdp=1, tensor=1, context=1))
-        mesh = sharding.make_mesh(alone, jax.local_devices())
-        self.size = math.ceil(batch / mesh.size) * mesh.size
-        self._split = jax.NamedSharding(mesh, sharding.BATCH)
-        self._codec = jax.device_put(codec, jax.NamedSharding(mesh, jax.P()))
-        self._run = jax.jit(sharding.traced_for(mesh, encode))
-
-    def __call__(self, batch: Batch, key: Any) -> dict[str, np.ndarray]:
-        """FIELDS of at most `size` windows, which are repeated to fill the batch."""
-        count = len(batch.fps)
-        rows = np.resize(np.arange(count), self.size)
-        arrays = {name: array[rows] for name, array in batch.as_dict().items()}
-        inputs = self._run(self._codec, jax.device_put(arrays, self._split), key)
-        return {name: np.asarray(getattr(inputs, name))[:count] for name in FIELDS}
+    store.save(found.folder / encoded.TEXTS, arrays)
 
 
 def _conclude(found: Encoded, bad: BadRecords) -> None:
@@ -277,19 +207,6 @@ def _write_text(path: pathlib.Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text + "\n")
     os.replace(partial, path)
-
-
-def narrowed(array: np.ndarray, dtype: str, what: str) -> np.ndarray:
-    """The array in the stored dtype.
-
-    Raises:
-      UserError: a value is not finite there.
-    """
-    with np.errstate(over="ignore"):
-        result = array.astype(dtype)
-    if not np.isfinite(result).all():
-        raise UserError(f"{what}: not finite in {dtype}; use --dtype float32, or check the weights")
-    return result
 
 
 def _parser() -> argparse.ArgumentParser:
