@@ -51,7 +51,7 @@ ENTRY %main (a: bf16[5,8,128], b: f32[3,72]) -> f32[3,72] {
   %z = s32[] constant(0)
   %t = (s32[], bf16[5,8,128]{2,1,0:T(8,128)(2,1)}, bf16[5,8,128]{2,1,0:T(8,128)(2,1)}) tuple(%z, %a, %a)
   %w = (s32[], bf16[5,8,128]{2,1,0:T(8,128)(2,1)}, bf16[5,8,128]{2,1,0:T(8,128)(2,1)}) while(%t), condition=%cond, body=%body
-  %s = ((f32[3,72]{1,0:T(8,128)}), f32[3,72]{1,0:T(8,128)S(1)}, u32[]{:S(2)}) copy-start(%b)
+  %s = (f32[3,72]{1,0:T(8,128)S(1)}, f32[3,72]{1,0:T(8,128)}, u32[]{:S(2)}) copy-start(%b)
   %d = f32[3,72]{1,0:T(8,128)S(1)} copy-done(%s)
   ROOT %e = f32[3,72]{1,0:T(8,128)} all-reduce(%d), channel_id=2, replica_groups={{0,2},{1,3}}, to_apply=%add
 }
@@ -110,6 +110,54 @@ def test_the_longest_need_bounds_the_step(slices, network):
 def test_no_topologies_are_named(wrong):
     with pytest.raises(chips.UserError, match=f"--topology {wrong}: "):
         chips.chip_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("results", "moved"),
+    [  # a copy's destination stands first, a slice's behind its operand
+        ("(f32[8,128]{1,0:T(8,128)S(1)}, f32[8,128]{1,0:T(8,128)}, u32[]) copy-start(%a)", 1),
+        ("(f32[8,128]{1,0:T(8,128)}, f32[8,128]{1,0:T(8,128)S(1)}, u32[]) copy-start(%k)", 1),
+        ("(f32[8,128]{1,0:T(8,128)}, f32[8,128]{1,0:T(8,128)}, u32[]) copy-start(%a)", 2),
+        ("((f32[8,128]{1,0}), f32[4,128]{1,0:T(4,128)S(1)}, u32[]) slice-start(%a)", 0.5),
+    ],
+)
+def test_what_is_fetched_or_put_away_beside_other_kernels(results, moved):
+    text = f"""
+ENTRY %main (a: f32[8,128], k: f32[8,128]) -> f32[8,128] {{
+  %a = f32[8,128]{{1,0:T(8,128)}} parameter(0)
+  %k = f32[8,128]{{1,0:T(8,128)S(1)}} parameter(1)
+  ROOT %s = {results}
+}}
+"""
+    assert hlo.Module(text).traffic() == moved * 8 * 128 * 4
+
+
+@pytest.mark.parametrize(
+    "branches",
+    [
+        "branch_computations={%skip, %take}",
+        "branch_computations={%take, %skip}",
+        "true_computation=%take, false_computation=%skip",
+    ],
+)
+def test_a_condition_costs_what_its_costlier_branch_does(branches):
+    text = f"""
+%skip (p: f32[8,128]) -> f32[8,128] {{
+  ROOT %p = f32[8,128]{{1,0:T(8,128)}} parameter(0)
+}}
+
+%take (p: f32[8,128]) -> f32[8,128] {{
+  %p = f32[8,128]{{1,0:T(8,128)}} parameter(0)
+  ROOT %n = f32[8,128]{{1,0:T(8,128)}} negate(%p)
+}}
+
+ENTRY %main (c: pred[], a: f32[8,128]) -> f32[8,128] {{
+  %c = pred[] parameter(0)
+  %a = f32[8,128]{{1,0:T(8,128)}} parameter(1)
+  ROOT %r = f32[8,128]{{1,0:T(8,128)}} conditional(%c, %a, %a), {branches}
+}}
+"""
+    assert hlo.Module(text).traffic() == 2 * 8 * 128 * 4
 
 
 def test_a_sum_of_which_each_keeps_a_part_sends_half_of_an_all_reduce():

@@ -9,7 +9,7 @@ something twice, and more than one whose operands are still on the chip.
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -88,6 +88,10 @@ class Message:
     times: int
 
 
+# An instruction, the computation that it stands in, and how often it runs.
+Kernel = tuple[dict[str, Instruction], Instruction, int]
+
+
 class Module:
     """A compiled program."""
 
@@ -108,7 +112,10 @@ class Module:
 
     def traffic(self) -> float:
         """Bytes that a device moves to and from its memory in one run."""
-        return math.fsum(times * self._moved(part, i) for part, i, times in self._run())
+        return self._total(self._run())
+
+    def _total(self, run: Iterable[Kernel]) -> float:
+        return math.fsum(times * self._moved(part, i) for part, i, times in run)
 
     def messages(self) -> list[Message]:
         """The collectives of one run."""
@@ -122,10 +129,11 @@ class Module:
                 found.append(Message(kind, _sent(kind, given, len(groups[0])), groups, times))
         return found
 
-    def _run(
-        self, name: str | None = None, times: int = 1
-    ) -> Iterator[tuple[dict[str, Instruction], Instruction, int]]:
-        """Every instruction that is a kernel of its own, with its computation and how often."""
+    def _run(self, name: str | None = None, times: int = 1) -> Iterator[Kernel]:
+        """Every instruction that is a kernel of its own, with its computation and how often.
+
+        Of a condition's branches the one that moves most: a step that is taken, not one skipped.
+        """
         part, seen = self.computations[name or self.entry], set[str]()
         for instruction in part.values():
             yield part, instruction, times
@@ -137,13 +145,10 @@ class Module:
             elif instruction.opcode in ("call", "async-start"):
                 yield from self._run(instruction.called("to_apply|calls"), times)
             elif instruction.opcode == "conditional":
-                branches = re.findall(r"%([\w.\-]+)", _attribute(instruction.text, "branch_comput"))
-                for branch in branches[:1]:  # of equal size where there are any
-                    yield from self._run(branch, times)
+                runs = [list(self._run(name, times)) for name in _branches(instruction.text)]
+                yield from max(runs, key=self._total)
 
-    def _hidden(
-        self, fusion: Instruction, seen: set[str], times: int
-    ) -> Iterator[tuple[dict[str, Instruction], Instruction, int]]:
+    def _hidden(self, fusion: Instruction, seen: set[str], times: int) -> Iterator[Kernel]:
         """Collectives within a fusion.
 
         Some run behind other kernels, in whose fusions they are named again. A sum of which each
@@ -181,7 +186,7 @@ class Module:
         if kind == "custom-call" and not operands:  # a buffer is set apart
             return 0.0
         if kind.endswith("-start"):  # the results name the operands again, then what is made
-            place = len(operands)
+            place = 0 if kind == "copy-start" else len(operands)  # a copy's destination is first
             read = instruction.sizes[place] if any(given) else 0.0
             return read + instruction.held[place]
         if kind in ("dynamic-slice", "slice", "gather"):
@@ -281,6 +286,12 @@ def _written(inside: dict[str, Instruction], sizes: tuple[float, ...]) -> float:
 def _attribute(text: str, name: str) -> str:
     found = re.search(rf"\b{name}\w*=(?:\{{(.*?)\}}|(\w+))", text)
     return (found[1] or found[2]) if found else ""
+
+
+def _branches(text: str) -> list[str]:
+    """The computations among which a condition chooses."""
+    two = re.findall(r"\b(?:true|false)_computation=%([\w.\-]+)", text)
+    return two or re.findall(r"%([\w.\-]+)", _attribute(text, "branch_comput"))
 
 
 def _groups(text: str) -> tuple[tuple[int, ...], ...]:
