@@ -56,6 +56,20 @@ ENTRY %main (a: bf16[5,8,128], b: f32[3,72]) -> f32[3,72] {
   ROOT %e = f32[3,72]{1,0:T(8,128)} all-reduce(%d), channel_id=2, replica_groups={{0,2},{1,3}}, to_apply=%add
 }
 """  # noqa: E501
+SCATTER = """
+%all-reduce-scatter.1 (p: f32[8,128]) -> f32[2,128] {
+  %p = f32[8,128]{1,0:T(8,128)} parameter(0)
+  %r = f32[8,128]{1,0:T(8,128)} all-reduce(%p), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%add
+  %z = s32[] constant(0)
+  ROOT %s = f32[2,128]{1,0:T(2,128)} dynamic-slice(%r, %z, %z), dynamic_slice_sizes={2,128}
+}
+
+ENTRY %main (a: f32[8,128], b: f32[8,128]) -> (f32[2,128], f32[2,128]) {
+  %a = f32[8,128]{1,0:T(8,128)} parameter(0)
+  %x = f32[2,128]{1,0:T(2,128)} fusion(%a), kind=kCustom, calls=%all-reduce-scatter.1
+  ROOT %y = f32[2,128]{1,0:T(2,128)} fusion(%a), kind=kCustom, calls=%all-reduce-scatter.1
+}
+"""  # noqa: E501
 LAYER, PADDED = 8 * 128 * 2, 8 * 128 * 4  # f32[3,72] fills a tile of 8 x 128
 LOOP = (LAYER + LAYER) + (LAYER + 0) + (LAYER + LAYER)  # slice, gather to the chip, update
 
@@ -161,19 +175,45 @@ ENTRY %main (c: pred[], a: f32[8,128]) -> f32[8,128] {{
 
 
 def test_a_sum_of_which_each_keeps_a_part_sends_half_of_an_all_reduce():
+    found = hlo.Module(SCATTER).messages()
+    assert [(m.kind, m.size) for m in found] == [("reduce-scatter", 8 * 128 * 4 * 3 / 4)] * 2
+
+
+def test_a_fusion_within_a_fusion_reads_and_writes_parts_too():
     text = """
-%all-reduce-scatter.1 (p: f32[8,128]) -> f32[2,128] {
-  %p = f32[8,128]{1,0:T(8,128)} parameter(0)
-  %r = f32[8,128]{1,0:T(8,128)} all-reduce(%p), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%add
+%part (p: f32[5,8,128], i: s32[]) -> f32[1,8,128] {
+  %p = f32[5,8,128]{2,1,0:T(8,128)} parameter(0)
+  %i = s32[]{:T(128)S(6)} parameter(1)
   %z = s32[] constant(0)
-  ROOT %s = f32[2,128]{1,0:T(2,128)} dynamic-slice(%r, %z, %z), dynamic_slice_sizes={2,128}
+  ROOT %s = f32[1,8,128]{2,1,0:T(8,128)} dynamic-slice(%p, %i, %z, %z), dynamic_slice_sizes={1,8,128}
 }
 
-ENTRY %main (a: f32[8,128], b: f32[8,128]) -> (f32[2,128], f32[2,128]) {
-  %a = f32[8,128]{1,0:T(8,128)} parameter(0)
-  %x = f32[2,128]{1,0:T(2,128)} fusion(%a), kind=kCustom, calls=%all-reduce-scatter.1
-  ROOT %y = f32[2,128]{1,0:T(2,128)} fusion(%a), kind=kCustom, calls=%all-reduce-scatter.1
+%put (p: f32[5,8,128], u: f32[1,8,128], i: s32[]) -> f32[5,8,128] {
+  %p = f32[5,8,128]{2,1,0:T(8,128)} parameter(0)
+  %u = f32[1,8,128]{2,1,0:T(8,128)} parameter(1)
+  %i = s32[]{:T(128)S(6)} parameter(2)
+  %z = s32[] constant(0)
+  ROOT %d = f32[5,8,128]{2,1,0:T(8,128)} dynamic-update-slice(%p, %u, %i, %z, %z)
+}
+
+%outer (p: f32[5,8,128], q: f32[5,8,128], i: s32[]) -> f32[5,8,128] {
+  %p = f32[5,8,128]{2,1,0:T(8,128)} parameter(0)
+  %q = f32[5,8,128]{2,1,0:T(8,128)} parameter(1)
+  %i = s32[]{:T(128)S(6)} parameter(2)
+  %x = f32[1,8,128]{2,1,0:T(8,128)} fusion(%p, %i), kind=kLoop, calls=%part
+  ROOT %y = f32[5,8,128]{2,1,0:T(8,128)} fusion(%q, %x, %i), kind=kLoop, calls=%put
+}
+
+ENTRY %main (a: f32[5,8,128], b: f32[5,8,128], i: s32[]) -> f32[5,8,128] {
+  %a = f32[5,8,128]{2,1,0:T(8,128)} parameter(0)
+  %b = f32[5,8,128]{2,1,0:T(8,128)} parameter(1)
+  %i = s32[]{:T(128)S(6)} parameter(2)
+  ROOT %f = f32[5,8,128]{2,1,0:T(8,128)} fusion(%a, %b, %i), kind=kOutput, calls=%outer
 }
 """  # noqa: E501
-    found = hlo.Module(text).messages()
-    assert [(m.kind, m.size) for m in found] == [("reduce-scatter", 8 * 128 * 4 * 3 / 4)] * 2
+    assert hlo.Module(text).traffic() == 2 * 8 * 128 * 4  # a slice in, a slice out
+
+
+def test_a_sum_of_which_each_keeps_a_part_is_read_whole_and_written_in_part():
+    moved = hlo.Module(SCATTER).traffic()
+    assert moved == 2 * (8 * 128 * 4 + 2 * 128 * 4)

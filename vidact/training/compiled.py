@@ -29,7 +29,7 @@ class Compiled:
     """
 
     text: str
-    memory: float
+    memory: int
     seconds: float
 
 

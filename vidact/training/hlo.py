@@ -157,8 +157,9 @@ class Module:
         name = fusion.called("calls") or ""
         inside, part = self.computations[name], name.startswith("all-reduce-scatter")
         for instruction in inside.values():
-            if part and instruction.opcode == "all-reduce":
-                yield inside, dataclasses.replace(instruction, opcode="reduce-scatter"), times
+            if part and instruction.opcode == "all-reduce":  # what is kept the fusion writes
+                kept = dataclasses.replace(instruction, opcode="reduce-scatter", held=())
+                yield inside, kept, times
             elif instruction.opcode in _COLLECTIVES:
                 channel = _attribute(instruction.text, "channel_id")
                 if channel not in seen:
@@ -195,10 +196,53 @@ class Module:
             return 2 * given[1]
         if kind != "fusion":
             return sum(given) + written
-        inside = self.computations[instruction.called("calls") or ""]
-        return sum(_read(inside, n, size) for n, size in enumerate(given)) + _written(
-            inside, instruction.held
+        return sum(
+            self._read(instruction, number, size) for number, size in enumerate(given)
+        ) + self._written(instruction, instruction.held)
+
+    def _inside(self, fusion: Instruction) -> dict[str, Instruction]:
+        return self.computations[fusion.called("calls") or ""]
+
+    def _read(self, fusion: Instruction, number: int, size: float) -> float:
+        """Bytes that a fusion reads of an operand: of one that is only sliced, the slices."""
+        inside = self._inside(fusion)
+        name = next(
+            i.name
+            for i in inside.values()
+            if i.opcode == "parameter" and i.text.startswith(f"{number})")
         )
+        parts = 0.0
+        for user, place in _users(inside, name):
+            if user.opcode in ("dynamic-slice", "slice", "gather") and place == 0:
+                parts += sum(user.sizes)
+            elif user.opcode == "fusion":
+                parts += self._read(user, place, size)
+            elif user.opcode not in _ELSEWHERE_COUNTED and not (
+                user.opcode == "dynamic-update-slice" and place == 0
+            ):
+                return size
+        return min(parts, size)
+
+    def _written(self, fusion: Instruction, sizes: tuple[float, ...]) -> float:
+        """Bytes that a fusion writes: where it updates an array in place, the update."""
+        inside = self._inside(fusion)
+        root = next(i for i in inside.values() if i.root)
+        if root.opcode == "custom-call":  # a collective is started or awaited
+            return 0.0
+        many = root.opcode == "tuple"
+        results = [inside[n] for n in root.operands] if many else [root] * len(sizes)
+        total = 0.0
+        for result, held in zip(results, sizes, strict=True):
+            while result.opcode == "bitcast" and result.operands[0] in inside:
+                result = inside[result.operands[0]]
+            if result.opcode in _ELSEWHERE_COUNTED:
+                continue
+            if result.opcode == "fusion" and len(result.sizes) == 1:
+                total += self._written(result, (held,))
+                continue
+            updated = result.opcode == "dynamic-update-slice"
+            total += min(held, sum(inside[result.operands[1]].sizes)) if updated else held
+        return total
 
 
 def _instruction(found: re.Match) -> Instruction:
@@ -237,24 +281,6 @@ def _size(dtype: str, shape: str, order: str, tiling: str) -> float:
     return float(math.prod(sides) * width)
 
 
-def _read(inside: dict[str, Instruction], number: int, size: float) -> float:
-    """Bytes that a fusion reads of an operand: of one that is only sliced, the slices."""
-    name = next(
-        i.name
-        for i in inside.values()
-        if i.opcode == "parameter" and i.text.startswith(f"{number})")
-    )
-    parts = 0.0
-    for user, place in _users(inside, name):
-        if user.opcode in ("dynamic-slice", "slice", "gather") and place == 0:
-            parts += sum(user.sizes)
-        elif user.opcode not in _ELSEWHERE_COUNTED and not (
-            user.opcode == "dynamic-update-slice" and place == 0
-        ):
-            return size
-    return min(parts, size)
-
-
 def _users(inside: dict[str, Instruction], name: str) -> Iterator[tuple[Instruction, int]]:
     """What uses an instruction, through mere views of it, and as which operand."""
     for user in inside.values():
@@ -263,24 +289,6 @@ def _users(inside: dict[str, Instruction], name: str) -> Iterator[tuple[Instruct
                 yield from _users(inside, user.name)
             else:
                 yield user, user.operands.index(name)
-
-
-def _written(inside: dict[str, Instruction], sizes: tuple[float, ...]) -> float:
-    """Bytes that a fusion writes: where it updates an array in place, the update."""
-    root = next(i for i in inside.values() if i.root)
-    if root.opcode == "custom-call":  # a collective is started or awaited
-        return 0.0
-    many = root.opcode == "tuple"
-    results = [inside[n] for n in root.operands] if many else [root] * len(sizes)
-    total = 0.0
-    for result, held in zip(results, sizes, strict=True):
-        while result.opcode == "bitcast" and result.operands[0] in inside:
-            result = inside[result.operands[0]]
-        if result.opcode in _ELSEWHERE_COUNTED:
-            continue
-        updated = result.opcode == "dynamic-update-slice"
-        total += min(held, sum(inside[result.operands[1]].sizes)) if updated else held
-    return total
 
 
 def _attribute(text: str, name: str) -> str:
