@@ -217,3 +217,40 @@ ENTRY %main (a: f32[5,8,128], b: f32[5,8,128], i: s32[]) -> f32[5,8,128] {
 def test_a_sum_of_which_each_keeps_a_part_is_read_whole_and_written_in_part():
     moved = hlo.Module(SCATTER).traffic()
     assert moved == 2 * (8 * 128 * 4 + 2 * 128 * 4)
+
+
+SEND = """
+ENTRY %main (a: bf16[16,8,128]) -> token[] {
+  %a = bf16[16,8,128]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %t = token[] after-all()
+  %s = (bf16[16,8,128]{2,1,0:T(8,128)(2,1)}, u32[], token[]) send(%a, %t), channel_id=12, is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime",_xla_megascale_reduce_operation="SUM",_xla_megascale_target="{1,2}x{0:255}",_xla_megascale_transfer_type="ALL_REDUCE"}
+  ROOT %d = token[] send-done(%s), channel_id=12, is_host_transfer=true
+}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "slices", "share"),
+    [
+        ("ALL_REDUCE", '"{1,2}x{0:255}"', 2, 1),
+        ("ALL_REDUCE", '"{1,2,3,4}x{0:255}"', 4, 2 * 3 / 4),
+        ("ALL_GATHER", '"{1,2,3,4}x{0:255}"', 4, 3),
+        ("ONE_TO_ONE", "{{100000->200255}}", 2, 1),
+    ],
+)
+def test_what_goes_to_another_slice_is_sent_by_the_host(kind, target, slices, share):
+    text = SEND.replace("ALL_REDUCE", kind).replace('"{1,2}x{0:255}"', target)
+    (message,) = hlo.Module(text).messages()
+    assert message.kind == kind.lower().replace("_", "-")
+    assert (message.slices, message.size) == (slices, share * 16 * 8 * 128 * 2)
+
+
+def test_what_goes_to_another_slice_takes_their_network():
+    chip = chips.Chip(1e12, 1e9, 1e6, 2e4, 1e3, sides=2)
+    found = roofline.bound(hlo.Module(SEND), Work(1.0, 1.0), chip, [None] * 8)
+    assert (found.ici, found.dcn) == (0, 16 * 8 * 128 * 2 / 1e3)
+
+
+def test_nobody_sends_to_slices_that_are_not_named():
+    with pytest.raises(ValueError, match="to whom it is sent is not known"):
+        hlo.Module(SEND.replace("{1,2}x{0:255}", "")).messages()

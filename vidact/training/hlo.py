@@ -78,14 +78,17 @@ class Message:
     Attributes:
       kind: all-gather and so on.
       size: bytes that leave a device, by the ring algorithm.
-      groups: devices that talk to each other, by their number in the program.
+      groups: devices that talk to each other, by their number in the program; none are named of
+        those that talk from slice to slice.
       times: how often a step does it.
+      slices: how many slices talk to each other.
     """
 
     kind: str
     size: float
     groups: tuple[tuple[int, ...], ...]
     times: int
+    slices: int = 1
 
 
 # An instruction, the computation that it stands in, and how often it runs.
@@ -122,7 +125,9 @@ class Module:
         found = []
         for part, instruction, times in self._run():
             kind = instruction.opcode.removesuffix("-start")
-            if kind in _COLLECTIVES:
+            if kind == "send":
+                found.append(_between_slices(instruction, times))
+            elif kind in _COLLECTIVES:
                 names = (name for name in instruction.operands if name in part)
                 given = math.fsum(size for name in names for size in part[name].sizes)
                 groups = _groups(instruction.text)
@@ -320,6 +325,17 @@ def _groups(text: str) -> tuple[tuple[int, ...], ...]:
     if found := re.search(rf"replica_groups=\[\d+,(\d+)\]<={iota}", text):
         return _rows(_numbers(found[2], found[3]), int(found[1]))
     raise ValueError(f"{text[:200]}: who talks to whom is not known")
+
+
+def _between_slices(send: Instruction, times: int) -> Message:
+    """What a chip hands to its host for the chips of other slices, who do the same."""
+    kind = re.search(r'_xla_megascale_transfer_type="(\w+)"', send.text)
+    target = re.search(r"_xla_megascale_target=(?:\"\{([\d,]+)\}x|\{\{\d+->)", send.text)
+    if not kind or not target:
+        raise ValueError(f"{send.text[:200]}: to whom it is sent is not known")
+    name = kind[1].lower().replace("_", "-")
+    slices = len(target[1].split(",")) if target[1] else 2  # or from one chip to one other
+    return Message(name, _sent(name, send.sizes[0], slices), (), times, slices)
 
 
 def _numbers(sides: str, order: str | None) -> np.ndarray:
