@@ -72,7 +72,8 @@ class View(Protocol):
       registered: name of its row in the registry, "" without one.
       fps: stored steps a second where the view knows it.
       every: one in so many stored steps is kept.
-      identity: names the view for hashes.
+      identity: names the view for hashes: all of the above, which feature is what, and what is
+        done to it. The same in every process.
     """
 
     @property
@@ -139,7 +140,8 @@ class Keys:
     @property
     def identity(self) -> str:
         """See `View`."""
-        return repr((*self.paths, self.deltas, self.gripper))
+        roles = (tuple(self.cameras.items()), self.state, self.action, self.instruction)
+        return repr((*roles, self.deltas, self.gripper))
 
     def check(self, source: Source) -> None:
         """See `View`."""

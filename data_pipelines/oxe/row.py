@@ -23,6 +23,15 @@ def fix_name(fix: Callable) -> str:
     return f"{fix.func.__name__}({', '.join(f'{k}={v}' for k, v in fix.keywords.items())})"
 
 
+def _told(value: Any) -> Any:
+    """A field without what differs between processes: a function goes by its full name."""
+    if isinstance(value, functools.partial):
+        return ["partial", _told(value.func), list(value.args), sorted(value.keywords.items())]
+    if callable(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    return [_told(inner) for inner in value] if isinstance(value, tuple) else value
+
+
 class Cameras(NamedTuple):
     """Paths of frames; "" where the data set has none of that kind."""
 
@@ -100,6 +109,12 @@ class Row:
     every: int = 1
     compressed: tuple[str, ...] = ()
     note: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What is done to the data set, for hashes: the same in every process."""
+        names = (field.name for field in dataclasses.fields(self) if field.name != "note")
+        return repr([(name, _told(getattr(self, name))) for name in names])
 
     @property
     def arrays(self) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ class RowView:
         self.deltas = _deltas(row)
         self.gripper = _GRIPPER if row.motion.encoding.startswith("eef") and row.gripper else None
         self.robot, self.fps = row.robot, None if row.hz is None else float(row.hz)
-        self.identity = f"{row} {tuple(cameras)} {blank_uninformative}"
+        self.identity = f"{row.identity} {tuple(cameras)} {blank_uninformative}"
 
     def check(self, source: Source) -> None:
         """See `View`."""
