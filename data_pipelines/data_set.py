@@ -23,6 +23,7 @@ class DataSet:
       view: what is what in it.
       order: which columns of the view's action are given out, in this order; () for all.
       gripper: column of the action, as given out, that normalising leaves alone, or None.
+      rate: steps a second as the view makes them of what is stored.
       fps: steps a second as given out.
       image_shapes: camera -> height and width of its stored frames, None where they vary.
       fingerprint: hash of what the data set says of itself, wherever it lies, of view and rate.
@@ -44,18 +45,18 @@ class DataSet:
         rate = stored / view.every if stored else fps
         if rate is None:
             raise UserError(f"{source.name}: states no rate; set config.data.fps to its own")
-        self._rate = float(rate)
+        self.rate = float(rate)
         self.fps = float(fps or rate)
-        if self.fps != self._rate and view.deltas is None:
+        if self.fps != self.rate and view.deltas is None:
             raise UserError(
-                f"{source.name}: has {self._rate} steps a second, config.data.fps={fps}: set that, "
+                f"{source.name}: has {self.rate} steps a second, config.data.fps={fps}: set that, "
                 "or say in config.data.deltas which columns of the action are displacements"
             )
         self.image_shapes: Mapping[str, tuple[int | None, ...]] = {
             name: source.features[path].shape[:2] if path else (None, None)
             for name, path in view.cameras.items()
         }
-        told = f"{source.fingerprint} {view.identity} {self._rate} {self.fps} {order}"
+        told = f"{source.fingerprint} {view.identity} {self.rate} {self.fps} {order}"
         self.fingerprint = hashlib.sha256(told.encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -88,7 +89,7 @@ class DataSet:
 
     def _episode(self, index: int, paths: tuple[str, ...]) -> Episode:
         episode = self.view.episode(self.source.recording(index, paths))
-        episode = resample(episode, self._rate, self.fps, self.view.deltas or ())
+        episode = resample(episode, self.rate, self.fps, self.view.deltas or ())
         if not self.order:
             return episode
         width = episode.actions.shape[1]
@@ -100,7 +101,7 @@ class DataSet:
         return dataclasses.replace(episode, actions=episode.actions[:, list(self.order)])
 
     def _length(self, steps: int) -> int:
-        return resampled_length(self.view.length(steps), self._rate, self.fps)
+        return resampled_length(self.view.length(steps), self.rate, self.fps)
 
 
 def short_name(name: str) -> str:
