@@ -33,9 +33,10 @@ class DataSet:
         """Args: source, view, order: see above. fps: the wanted rate; None keeps its own.
 
         Raises:
-          UserError: a feature is missing, or nobody says the data set's rate and none is given.
+          UserError: a feature or a column is missing, or nobody says its rate and none is given.
         """
         view.check(source)
+        _check_columns(source, view, order)
         self.name, self.view, self.source, self.order = source.name, view, source, order
         kept = {column: place for place, column in enumerate(order)}
         self.gripper = view.gripper
@@ -92,16 +93,25 @@ class DataSet:
         episode = resample(episode, self.rate, self.fps, self.view.deltas or ())
         if not self.order:
             return episode
-        width = episode.actions.shape[1]
-        if max(self.order) >= width or min(self.order) < 0:
-            raise UserError(
-                f"config.data.action_order={self.order}: {self.name} has {width} columns, 0 to "
-                f"{width - 1}"
-            )
         return dataclasses.replace(episode, actions=episode.actions[:, list(self.order)])
 
     def _length(self, steps: int) -> int:
         return resampled_length(self.view.length(steps), self.rate, self.fps)
+
+
+def _check_columns(source: Source, view: View, order: tuple[int, ...]) -> None:
+    """Raises: UserError: the action lacks a column that is named, or `order` has one twice."""
+    width = view.width(source)
+    gripper = () if view.gripper is None else (view.gripper,)
+    for key, columns in (("deltas", view.deltas), ("gripper", gripper), ("action_order", order)):
+        told = f"config.data.{key}={columns[0] if key == 'gripper' and columns else columns}"
+        if any(not 0 <= column < width for column in columns or ()):
+            raise UserError(
+                f"{told}: the action of {source.name} has {width} columns, 0 to {width - 1}; name "
+                "those alone"
+            )
+    if len(set(order)) < len(order):
+        raise UserError(f"config.data.action_order={order}: names a column twice; name each once")
 
 
 def short_name(name: str) -> str:

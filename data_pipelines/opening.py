@@ -112,13 +112,17 @@ def _view(config: ml_collections.ConfigDict, spec: str) -> View:
     if config.registry:
         row = registry.find(row_name(config.registry, spec))
         return RowView(row, cameras(config), blank_uninformative=config.blank_uninformative)
+    deltas = None if tuple(config.deltas) == (-1,) else tuple(config.deltas)
+    gripper = None if config.gripper < 0 else config.gripper
+    if not config.action_key:  # then nobody needs to say what its columns are
+        deltas, gripper = (), None
     return Keys(
         cameras={path: path for path in cameras(config)},
         state=config.state_key,
         action=config.action_key,
         instruction=config.instruction_key,
-        deltas=None if tuple(config.deltas) == (-1,) else tuple(config.deltas),
-        gripper=None if config.gripper < 0 else config.gripper,
+        deltas=deltas,
+        gripper=gripper,
     )
 
 

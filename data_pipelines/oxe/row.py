@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipelines.oxe import oddities
-from data_pipelines.oxe.columns import paths, width
+from data_pipelines.oxe.columns import needed, width
 
 Fix = Callable[..., Float[np.ndarray, "n k"]]
 Encoding = Literal["eef_delta", "eef_absolute", "joint_delta", "joint_absolute", "base"]
@@ -119,8 +119,13 @@ class Row:
     @property
     def arrays(self) -> tuple[str, ...]:
         """The numeric features that a source has to read; no others are looked at."""
+        return tuple(self.widths)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """How many columns each of these has at least."""
         gripper = self.gripper.columns if self.gripper else ""
-        return paths(f"{self.motion.columns} {gripper} {self.state.columns}")
+        return needed(f"{self.motion.columns} {gripper} {self.state.columns}")
 
     @property
     def action_width(self) -> int:

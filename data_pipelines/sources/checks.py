@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float32, Shaped
 
 from data_pipelines.sources.recording import Feature
 from vidact.errors import UserError
@@ -19,11 +19,31 @@ def check_finite(values: Shaped[np.ndarray, "n ..."], where: str) -> None:
         return
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
-        step, *rest = bad[0].tolist()
-        place = "".join(f", dimension {i}" for i in rest)
-        raise UserError(
-            f"{where} at step {step}{place} is {values[tuple(bad[0])]}; mend or remove the episode"
-        )
+        raise UserError(f"{where}{_told(values, bad[0])}; mend or remove the episode")
+
+
+def as_float32(values: Shaped[np.ndarray, "n ..."], where: str) -> Float32[np.ndarray, "n ..."]:
+    """Numbers of any type as float32.
+
+    Raises:
+      UserError: one is not finite there; names the first.
+    """
+    if values.dtype.kind != "f":
+        return values.astype(np.float32)  # the largest integer is well within
+    with np.errstate(over="ignore"):
+        narrowed = values.astype(np.float32)
+    bad = np.argwhere(~np.isfinite(narrowed))
+    if len(bad):
+        told = _told(values, bad[0])
+        raise UserError(f"{where}{told}: no finite float32; mend or remove the episode")
+    return narrowed
+
+
+def _told(values: np.ndarray, place: np.ndarray) -> str:
+    """' at step 3, dimension 1 is nan'."""
+    step, *rest = place.tolist()
+    dimensions = "".join(f", dimension {i}" for i in rest)
+    return f" at step {step}{dimensions} is {values[tuple(place)]}"
 
 
 def check_lengths(lengths: Mapping[str, int], where: str) -> int:

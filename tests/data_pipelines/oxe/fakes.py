@@ -91,16 +91,18 @@ def write(root: pathlib.Path, row: Row, steps: int = 10, **changes: np.ndarray) 
     """Writes two fake episodes with black frames as RLDS to root/ROW'S NAME, which it returns.
 
     Args:
-      row: of texts that are stored as such.
+      row: which data set.
+      steps: of each episode.
       changes: features of both episodes; '__' in a keyword stands for '/'.
     """
     given = {key.replace("__", "/"): value for key, value in changes.items()}
     made = [episode(row, steps=steps, seed=seed) | given for seed in range(2)]
     leaves: dict[str, Any] = {
-        path: tfds.features.Tensor(shape=values.shape[1:], dtype=values.dtype)
+        path: tfds.features.Text()
+        if values.dtype == object
+        else tfds.features.Tensor(shape=values.shape[1:], dtype=values.dtype)
         for path, values in made[0].items()
     }
-    leaves[row.text] = tfds.features.Text()
     jpeg = simplejpeg.encode_jpeg(np.zeros((16, 16, 3), np.uint8))
     for path in filter(None, row.cameras):
         leaves[path] = tfds.features.Image(shape=(16, 16, 3), encoding_format="jpeg")
