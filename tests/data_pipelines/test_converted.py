@@ -1,5 +1,6 @@
 """What is converted is what the source gives, bit by bit; neither damage nor kills go unnoticed."""
 
+import contextlib
 import io
 import itertools
 import json
@@ -15,7 +16,7 @@ from PIL import Image
 from data_pipelines import frames, pipeline, rlds_writer
 from data_pipelines.conversion import files, local, plan
 from data_pipelines.conversion.finish import verify_shard
-from data_pipelines.sources import converted, segments
+from data_pipelines.sources import converted, converted_shard, segments, texts
 from data_pipelines.sources.opening import open_source
 from data_pipelines.sources.rlds import RLDS, open_rlds
 from tests.data_pipelines import shards
@@ -259,6 +260,26 @@ def test_damaged_numbers_name_file_episode_and_feature(root, tmp_path):
     with pytest.raises(UserError, match=f"{path.name}: episode 2: action is corrupt; copy"):
         source.recording(2, ("action",))
     assert source.recording(2, ("observation/state",)).steps == 9
+
+
+def test_whatever_byte_of_the_texts_is_damaged(root, tmp_path, monkeypatch):
+    """They are found by numbers that may be damaged themselves."""
+    convert(root, tmp_path / "out")
+    path = tmp_path / "out" / "steps-00000-of-00001.safetensors"
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    told = json.loads(whole[8 : 8 + size])
+    path_of_text = f"{converted_shard.VALUES}language_instruction"
+    for name in (texts.BYTES, texts.ENDS, texts.KINDS, path_of_text, converted_shard.METADATA):
+        begin, end = told[name]["data_offsets"]
+        for place in range(begin, end, 2):
+            path.write_bytes(whole)
+            shards.flip_byte(path, 8 + size + place)
+            monkeypatch.setattr(converted, "_OPENED", converted.Opened())
+            source = open_source(str(tmp_path / "out"))
+            for index in range(len(source)):
+                with contextlib.suppress(UserError):
+                    source.recording(index, ("language_instruction",))
 
 
 def test_verifying_notices_other_frames(root, tmp_path):
