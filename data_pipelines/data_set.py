@@ -11,8 +11,12 @@ from jaxtyping import Int
 
 from data_pipelines.episode import Episode, View
 from data_pipelines.rates import resample, resampled_length
+from data_pipelines.sources import checks
+from data_pipelines.sources.packets import MAX_FPS
 from data_pipelines.sources.recording import Source
 from vidact.errors import UserError
+
+_MOST_REPEATS = 100  # of a frame, where a faster rate is wanted than is stored
 
 
 class DataSet:
@@ -46,8 +50,14 @@ class DataSet:
         rate = stored / view.every if stored else fps
         if rate is None:
             raise UserError(f"{source.name}: states no rate; set config.data.fps to its own")
-        self.rate = float(rate)
+        self.rate = checks.check_rate(rate, source.name)
         self.fps = float(fps or rate)
+        most = min(MAX_FPS, _MOST_REPEATS * self.rate)
+        if not 0 < self.fps <= most:
+            raise UserError(
+                f"config.data.fps={self.fps:g}: {source.name} has {self.rate:g} steps a second; "
+                f"choose a rate up to {most:g}"
+            )
         if self.fps != self.rate and view.deltas is None:
             raise UserError(
                 f"{source.name}: has {self.rate} steps a second, config.data.fps={fps}: set that, "

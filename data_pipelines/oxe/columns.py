@@ -73,7 +73,7 @@ def gather(columns: str, features: Features, steps: int) -> Float[np.ndarray, "n
 
     Raises:
       UserError: a feature is missing, of another length, has too few columns or a number that is
-        no finite float32.
+        not finite as float32.
     """
     return np.concatenate([_gather_term(term, features, steps) for term in parse(columns)], axis=1)
 

@@ -20,6 +20,7 @@ from data_pipelines.sources import converted, converted_shard, segments, texts
 from data_pipelines.sources.opening import open_source
 from data_pipelines.sources.rlds import RLDS, open_rlds
 from tests.data_pipelines import shards
+from vidact import store
 from vidact.errors import UserError
 
 LENGTHS = (3, 8, 9, 17, 1)
@@ -324,6 +325,36 @@ def test_missing_and_torn_files(root, tmp_path, name, change, message):
         open_source(str(tmp_path / "out")).recording(0, (shards.CAMERA, "action")).cameras[
             shards.CAMERA
         ].read([0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("shards", 3),
+        ("shards", [{"episodes": "many"}]),
+        ("shards", [{"episodes": -1}]),
+        ("frames_per_record", "8"),
+        ("frames_per_record", 0),
+        ("fps", "fast"),
+        ("fps", 0),
+        ("checksum", None),
+        ("features", {"action": {"kind": "sound", "shape": [2]}}),
+        ("features", {"action": {"kind": "array", "shape": ["2"]}}),
+    ],
+)
+def test_a_description_that_cannot_be(many, tmp_path, key, value):
+    convert(many, tmp_path / "out")
+    path = tmp_path / "out" / "converted.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(UserError, match=f"converted\\.json: .*{key}|does not fit converted"):
+        open_source(str(tmp_path / "out"))
+
+
+def test_an_index_without_lengths(many, tmp_path):
+    convert(many, tmp_path / "out")
+    store.save(tmp_path / "out" / "index.safetensors", {"steps": np.ones(48, np.int64)})
+    with pytest.raises(UserError, match=r"index\.safetensors: does not fit converted\.json"):
+        open_source(str(tmp_path / "out"))
 
 
 def test_another_split(root, tmp_path):

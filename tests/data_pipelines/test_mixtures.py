@@ -88,6 +88,11 @@ def test_native_rates_differ_and_are_told(roots):
     [
         ({"sources": (("rlds:a", 0.0),)}, "'rlds:a' with weight 0.0: give each data set once"),
         ({"sources": (("rlds:a", 1.0), ("rlds:a", 1.0))}, "'rlds:a' with weight 1.0: give each"),
+        ({"sources": (("rlds:a", "1"),)}, r"\('rlds:a', '1'\): want"),
+        ({"sources": (("rlds:a", float("inf")),)}, "'rlds:a' with weight inf: give each"),
+        ({"sources": (("rlds:a",),)}, r"\('rlds:a',\): want \(KIND:DIR, weight\)"),
+        ({"sources": ("rlds:a",)}, r"'rlds:a': want \(KIND:DIR, weight\)"),
+        ({"sources": (("a", 1.0, "state"),)}, r"\('a', 1\.0, 'state'\): want \(KIND:DIR, weight\)"),
         ({"mixture": "soup"}, "soup"),
     ],
 )
