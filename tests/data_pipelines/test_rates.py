@@ -55,6 +55,14 @@ def test_a_slower_data_set_repeats_frames_and_divides_displacements(episode):
     np.testing.assert_allclose(found.actions[:16, 0].sum(), episode.actions[:8, 0].sum())
 
 
+def test_displacements_that_add_up_to_more_than_float32_holds(episode):
+    episode.actions[4:, 0] = 2e38
+    with pytest.raises(
+        UserError, match=r"displacements at step 1, .* is 7\.9999\d*e\+38, more than float32"
+    ):
+        resample(episode, 20.0, 5.0, deltas=(0,))
+
+
 @pytest.mark.parametrize("wanted", [3.0, 5.0, 15.0, 20.0, 60.0])
 def test_lengths_are_known_beforehand(episode, wanted):
     assert resampled_length(9, 20.0, wanted) == len(resample(episode, 20.0, wanted, ()))
