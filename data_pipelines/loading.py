@@ -137,6 +137,38 @@ class WindowDataset:
         changes = [augment.Change(self.placement)] * len(indices)
         return self._load(indices, self.buckets[bucket], changes)
 
+    def load_readable(
+        self, numbers: Int[np.ndarray, " b"], bucket: int = 0
+    ) -> tuple[Batch | None, Int[np.ndarray, " k"]]:
+        """Those of the given windows that can be read, in order, without substitutes.
+
+        Args:
+          numbers: 0 <= number < len(self).
+          bucket: which shape they get.
+
+        Returns:
+          The batch of k <= b windows that is not augmented, None where k = 0, and their numbers,
+          int64. The records of the others are in `bad`; they count as no substitution.
+
+        Raises:
+          UserError: a record cannot be read and config.data.on_bad_record is "error".
+        """
+        shape, change = self.buckets[bucket], augment.Change(self.placement)
+        arrays, texts, read = self._arrays(len(numbers), shape), [], []
+        for number in numbers.tolist():
+            try:
+                texts.append(self._window(arrays, len(read), number, shape, change))
+                read.append(number)
+            except UserError as error:
+                self.bad.note(error)
+        found = np.array(read, np.int64)
+        if not read:
+            return None, found
+        whole = {
+            name: array if array is None else array[: len(read)] for name, array in arrays.items()
+        }
+        return self._finished(whole, texts, found), found
+
     def _drawn(self, drawn: Drawn) -> Batch:
         changes = [augment.Change(self.placement)] * len(drawn.indices)
         if self.augmented and not augment.is_none(self.config.augment):
@@ -155,6 +187,12 @@ class WindowDataset:
         texts, read = [], indices.copy()
         for row, change in enumerate(changes):
             read[row] = self._fill(arrays, row, int(indices[row]), bucket, change, texts)
+        return self._finished(arrays, texts, read)
+
+    def _finished(
+        self, arrays: dict[str, Any], texts: Sequence[str], read: Int[np.ndarray, " b"]
+    ) -> Batch:
+        """The batch of rows that are filled; `read` says with which windows."""
         self._normalise(arrays)
         for sidecar, rows in self.sidecars:
             arrays |= sidecar.read(rows[read])

@@ -48,6 +48,29 @@ def test_a_substitute_takes_the_place_and_nothing_else_moves(tmp_path):
         np.testing.assert_array_equal(halves, hurt.batch_at(step).pixels)
 
 
+def test_only_those_that_can_be_read(tmp_path):
+    dataset = make(write(tmp_path, damaged=True))
+    asked = np.arange(len(dataset))[::-1]
+    windows = dataset.windows.at(asked)
+    sound = asked[(windows.episodes != 2) | (windows.starts > 3)]
+    batch, read = dataset.load_readable(asked)
+    np.testing.assert_array_equal(read, sound)
+    wanted = dataset.load(sound).as_dict()
+    assert batch is not None and batch.as_dict().keys() == wanted.keys()
+    for name, array in batch.as_dict().items():
+        np.testing.assert_array_equal(array, wanted[name])
+    assert dataset.bad.substituted == 0
+    assert ["step 3" in reason for reason in dataset.bad.reasons] == [True]
+    nothing, read = dataset.load_readable(np.setdiff1d(asked, sound))
+    assert nothing is None and read.shape == (0,)
+
+
+def test_readable_windows_alone_stop_at_an_error_too(tmp_path):
+    dataset = make(write(tmp_path, damaged=True), policy="error")
+    with pytest.raises(UserError, match="record 2: observation/image at step 3: cannot be decoded"):
+        dataset.load_readable(np.arange(len(dataset)))
+
+
 def test_an_error_by_default(tmp_path):
     dataset = make(write(tmp_path, damaged=True), policy="error")
     with pytest.raises(UserError, match="record 2: observation/image at step 3: cannot be decoded"):
