@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pages import CHROMIUM, Page, check_closed, chromium
+from tests.pages import Page, check_closed, chromium, needs_chromium
 from vidact import evaluate, sample
 from vidact.errors import UserError
 from vidact.evaluation import report
@@ -95,7 +95,7 @@ def test_no_run_no_report(tmp_path):
         report.main(["--checkpoint", str(tmp_path / "nowhere")])
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needs_chromium
 def test_chromium_shows_it_without_console_errors(measured, tmp_path):
     page = report.write_report(measured, tmp_path / "report.html")
     picture = tmp_path / "page.png"
@@ -110,7 +110,7 @@ def test_chromium_shows_it_without_console_errors(measured, tmp_path):
     assert "<title>7 of 7</title>" in dom
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needs_chromium
 def test_a_console_error_would_be_noticed(tmp_path):
     page = tmp_path / "bad.html"
     page.write_text("<!doctype html><script>missing()</script>")
