@@ -55,6 +55,17 @@ def test_wrong_arguments(workdir):
         sample.main(["--checkpoint", str(workdir), "--step", "7"])
 
 
+def test_other_data_are_refused_or_named(workdir, tmp_path):
+    asked = [f"--config.data.root={tiny_run.write_data(tmp_path, name='circles')}"]
+    asked += ["--mode", "policy", "--count", "2"]
+    with pytest.raises(UserError, match=r"circles.*add --other-data"):
+        sample.main(["--checkpoint", str(workdir), *asked])
+    assert not (workdir / "samples").exists()
+    sample.main(["--checkpoint", str(workdir), "--other-data", *asked])
+    facts = json.loads((workdir / "samples" / "policy.json").read_text())
+    assert facts["data_set"] == "circles, not the run's own"
+
+
 def test_help_shows_examples(capsys):
     with pytest.raises(SystemExit) as stop:
         sample.main(["--help"])

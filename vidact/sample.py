@@ -16,6 +16,8 @@ frame, the state and the instruction are always given. Each mode writes to --out
   MODE-I.webp     a loop, recorded left and generated right, where the mode generates video
 --write-coarse samples the actions of --count windows of all episodes instead and writes them beside
 the data set, for training a refiner (configs/libero90_refine.py).
+Of several data sets config.evaluate.data_set names one. Data that the run was not trained on, or
+that changed since, are refused unless --other-data says that they are meant; results name them.
 What may be changed: config.evaluate.* (steps and guidance of each modality among them),
 config.data.root, config.data.cache_mb and the folders of encoders.
 """
@@ -35,7 +37,7 @@ from data_pipelines.pipeline import WindowDataset
 from vidact import command
 from vidact.batch import Batch
 from vidact.errors import UserError
-from vidact.evaluation import coarse, opening, sampling
+from vidact.evaluation import coarse, members, opening, sampling
 from vidact.evaluation.files import SAMPLES, beside, save_loop, write_json
 from vidact.evaluation.sampling import Samples, sample_windows
 from vidact.processes.joint_time import MODES
@@ -63,7 +65,7 @@ def main(arguments: list[str]) -> None:
         print(f"wrote coarse actions of {number} windows to {path}")
         return
     config = run.config.evaluate
-    dataset = opening.held_out(run)
+    dataset = opening.held_out(run, options.other_data)
     indices = opening.full_windows(dataset, options.count)
     batch = dataset.load(indices)
     modes = _modes(run, options.mode)
@@ -74,7 +76,7 @@ def main(arguments: list[str]) -> None:
         facts = {
             "mode": mode,
             "step": run.step,
-            "data_set": ", ".join(run.statistics),
+            "data_set": members.told(run, dataset.source),
             "parameters": sampling.parameters(run),
             "sample_steps": config.sample_steps,
             "seed": config.seed,
@@ -155,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         "--write-coarse", nargs="?", const="", metavar="FILE", help="beside the data set by default"
     )
     parser.add_argument("--count", default=8, type=int, help="windows; %(default)s")
+    parser.add_argument("--other-data", action="store_true", help="sample windows of other data")
     parser.add_argument("--out", type=pathlib.Path, help=f"CHECKPOINT/{SAMPLES} by default")
     return parser
 
