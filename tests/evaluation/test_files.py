@@ -25,6 +25,9 @@ def test_a_missing_file_is_none_and_a_damaged_one_is_named(tmp_path):
     path.write_text('{"a": ')
     with pytest.raises(UserError, match=r"result\.json"):
         files.read_json(path)
+    path.write_text("[1]")
+    with pytest.raises(UserError, match=r"result\.json: holds no JSON object"):
+        files.read_json(path)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):

@@ -42,11 +42,14 @@ def read_json(path: pathlib.Path) -> dict[str, Any] | None:
       UserError: the file is damaged.
     """
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); remove it and measure again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds no JSON object; remove it and measure again")
+    return value
 
 
 def beside(*videos: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H V 3"]:
