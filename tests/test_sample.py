@@ -19,7 +19,11 @@ def workdir(tmp_path, tmp_path_factory):
 
 
 def test_all_modes(workdir):
+    stale = workdir / "samples" / "joint-7.webp"  # of an earlier call, of more windows
+    stale.parent.mkdir()
+    stale.touch()
     sample.main(["--checkpoint", str(workdir), "--count", "2"])
+    assert not stale.exists()
     for mode in MODES:
         folder = workdir / "samples"
         facts = json.loads((folder / f"{mode}.json").read_text())
@@ -51,6 +55,8 @@ def test_one_mode_elsewhere_and_the_same_again(workdir, tmp_path):
 def test_wrong_arguments(workdir):
     with pytest.raises(UserError, match="--count 0"):
         sample.main(["--checkpoint", str(workdir), "--count", "0"])
+    with pytest.raises(UserError, match=r"metrics\.jsonl.*work directory of a training run"):
+        sample.main(["--checkpoint", str(workdir / "metrics.jsonl")])
     with pytest.raises(UserError, match="no checkpoint of step 7"):
         sample.main(["--checkpoint", str(workdir), "--step", "7"])
 

@@ -64,6 +64,7 @@ def main(arguments: list[str]) -> None:
         print(f"action error coarse: {refined[0]:.4f} refined: {refined[1]:.4f}")
     now = time.monotonic()
     seconds = {"rollouts": rolled_out - began, "held_out": now - rolled_out, "all": now - began}
+    (run.workdir / EVALUATION).unlink(missing_ok=True)  # it names films that are replaced now
     facts = {"step": run.step, "data_set": measured}
     write_json(run.workdir / EVALUATION, facts | _result(run, tasks, metrics, refined, seconds))
     print(f"wrote {run.workdir / EVALUATION}")

@@ -23,6 +23,7 @@ def test_overrides_reach_the_run(workdir):
         ("--config.model.depth=2", "fixed by the training"),
         ("--config.evaluate.nonsense=2", "nonsense"),
         ("--config.evaluate.clips=0", "at least 1"),
+        ("--config.evaluate.action_steps=-3", "at least 0"),
         ("--nonsense", "unknown argument"),
     ],
 )

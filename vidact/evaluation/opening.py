@@ -47,8 +47,10 @@ def open_run(checkpoint: str | pathlib.Path, step: int | None, overrides: Sequen
     for name in COUNTS:
         if config.evaluate[name] < 1:
             raise UserError(f"config.evaluate.{name}={config.evaluate[name]}: must be at least 1")
-    if config.evaluate.seed < 0:  # those below are the demonstrations'
-        raise UserError(f"config.evaluate.seed={config.evaluate.seed}: must be at least 0")
+    # Seeds below 0 are the demonstrations'; 0 action steps are as many as the video's.
+    for name in ("seed", "action_steps"):
+        if config.evaluate[name] < 0:
+            raise UserError(f"config.evaluate.{name}={config.evaluate[name]}: must be at least 0")
     return dataclasses.replace(runs.load(checkpoint, step), config=config)
 
 

@@ -6,8 +6,8 @@ Examples:
 
 It shows what the other commands left in the work directory (metrics.jsonl of vidact.train,
 samples/ of vidact.sample, evaluation.json and rollouts/ of vidact.evaluate, and timings.json of
-vidact.quickstart, which maps names to seconds) and says what has not been measured yet. Every figure
-stands beside its checkpoint's step and its data set; where these differ, the page's head says so.
+vidact.quickstart, which maps names to seconds) and says what has not been measured yet. Figures
+stand beside their checkpoint's step and data set; where these differ, the page's head says so.
 """
 
 import argparse
