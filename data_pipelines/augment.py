@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipelines.frames import Placement
+from vidact.errors import UserError
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, as image editors and octo weigh
 
@@ -25,6 +26,27 @@ class Change(NamedTuple):
     brightness: float = 0.0
     contrast: float = 1.0
     saturation: float = 1.0
+
+
+def check(settings: ml_collections.ConfigDict, stored: bool) -> None:
+    """Refuses what cannot be drawn.
+
+    Args:
+      settings: config.data.augment.
+      stored: whether latents are, so that no pixel is there to change.
+
+    Raises:
+      UserError: names the key.
+    """
+    for key, value in settings.items():
+        if not 0 <= value <= 1 or (key == "zoom" and value == 0):
+            limits = "above 0 and at most 1" if key == "zoom" else "in [0, 1]"
+            raise UserError(f"config.data.augment.{key}={value}: must be {limits}")
+    if stored and not is_none(settings):
+        raise UserError(
+            "config.data.augment: changes pixels, and latents are stored; leave it at zoom=1 and "
+            "the others at 0, or train from pixels, without config.data.encoded"
+        )
 
 
 def is_none(settings: ml_collections.ConfigDict) -> bool:

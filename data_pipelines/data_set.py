@@ -11,8 +11,12 @@ from jaxtyping import Int
 
 from data_pipelines.episode import Episode, View
 from data_pipelines.rates import resample, resampled_length
+from data_pipelines.sources import checks
+from data_pipelines.sources.packets import MAX_FPS
 from data_pipelines.sources.recording import Source
 from vidact.errors import UserError
+
+_MOST_REPEATS = 100  # of a frame, where a faster rate is wanted than is stored
 
 
 class DataSet:
@@ -23,6 +27,7 @@ class DataSet:
       view: what is what in it.
       order: which columns of the view's action are given out, in this order; () for all.
       gripper: column of the action, as given out, that normalising leaves alone, or None.
+      rate: steps a second as the view makes them of what is stored.
       fps: steps a second as given out.
       image_shapes: camera -> height and width of its stored frames, None where they vary.
       fingerprint: hash of what the data set says of itself, wherever it lies, of view and rate.
@@ -32,9 +37,10 @@ class DataSet:
         """Args: source, view, order: see above. fps: the wanted rate; None keeps its own.
 
         Raises:
-          UserError: a feature is missing, or nobody says the data set's rate and none is given.
+          UserError: a feature or a column is missing, or nobody says its rate and none is given.
         """
         view.check(source)
+        _check_columns(source, view, order)
         self.name, self.view, self.source, self.order = source.name, view, source, order
         kept = {column: place for place, column in enumerate(order)}
         self.gripper = view.gripper
@@ -44,18 +50,24 @@ class DataSet:
         rate = stored / view.every if stored else fps
         if rate is None:
             raise UserError(f"{source.name}: states no rate; set config.data.fps to its own")
-        self._rate = float(rate)
+        self.rate = checks.check_rate(rate, source.name)
         self.fps = float(fps or rate)
-        if self.fps != self._rate and view.deltas is None:
+        most = min(MAX_FPS, _MOST_REPEATS * self.rate)
+        if not 0 < self.fps <= most:
             raise UserError(
-                f"{source.name}: has {self._rate} steps a second, config.data.fps={fps}: set that, "
+                f"config.data.fps={self.fps:g}: {source.name} has {self.rate:g} steps a second; "
+                f"choose a rate up to {most:g}"
+            )
+        if self.fps != self.rate and view.deltas is None:
+            raise UserError(
+                f"{source.name}: has {self.rate} steps a second, config.data.fps={fps}: set that, "
                 "or say in config.data.deltas which columns of the action are displacements"
             )
         self.image_shapes: Mapping[str, tuple[int | None, ...]] = {
             name: source.features[path].shape[:2] if path else (None, None)
             for name, path in view.cameras.items()
         }
-        told = f"{source.fingerprint} {view.identity} {self._rate} {self.fps} {order}"
+        told = f"{source.fingerprint} {view.identity} {self.rate} {self.fps} {order}"
         self.fingerprint = hashlib.sha256(told.encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -88,19 +100,28 @@ class DataSet:
 
     def _episode(self, index: int, paths: tuple[str, ...]) -> Episode:
         episode = self.view.episode(self.source.recording(index, paths))
-        episode = resample(episode, self._rate, self.fps, self.view.deltas or ())
+        episode = resample(episode, self.rate, self.fps, self.view.deltas or ())
         if not self.order:
             return episode
-        width = episode.actions.shape[1]
-        if max(self.order) >= width or min(self.order) < 0:
-            raise UserError(
-                f"config.data.action_order={self.order}: {self.name} has {width} columns, 0 to "
-                f"{width - 1}"
-            )
         return dataclasses.replace(episode, actions=episode.actions[:, list(self.order)])
 
     def _length(self, steps: int) -> int:
-        return resampled_length(self.view.length(steps), self._rate, self.fps)
+        return resampled_length(self.view.length(steps), self.rate, self.fps)
+
+
+def _check_columns(source: Source, view: View, order: tuple[int, ...]) -> None:
+    """Raises: UserError: the action lacks a column that is named, or `order` has one twice."""
+    width = view.width(source)
+    gripper = () if view.gripper is None else (view.gripper,)
+    for key, columns in (("deltas", view.deltas), ("gripper", gripper), ("action_order", order)):
+        told = f"config.data.{key}={columns[0] if key == 'gripper' and columns else columns}"
+        if any(not 0 <= column < width for column in columns or ()):
+            raise UserError(
+                f"{told}: the action of {source.name} has {width} columns, 0 to {width - 1}; name "
+                "those alone"
+            )
+    if len(set(order)) < len(order):
+        raise UserError(f"config.data.action_order={order}: names a column twice; name each once")
 
 
 def short_name(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from data_pipelines.sources import checks
 from data_pipelines.sources.recording import Feature, Frames, Recording, SelectedFrames, Source
 from vidact.errors import UserError
 
@@ -72,7 +73,8 @@ class View(Protocol):
       registered: name of its row in the registry, "" without one.
       fps: stored steps a second where the view knows it.
       every: one in so many stored steps is kept.
-      identity: names the view for hashes.
+      identity: names the view for hashes: all of the above, which feature is what, and what is
+        done to it. The same in every process.
     """
 
     @property
@@ -96,6 +98,10 @@ class View(Protocol):
 
     def check(self, source: Source) -> None:
         """Raises: UserError: the source lacks a feature; lists those that it has."""
+        ...
+
+    def width(self, source: Source) -> int:
+        """Number of columns of the action; the source has passed `check`."""
         ...
 
     def length(self, steps: int) -> int:
@@ -139,16 +145,26 @@ class Keys:
     @property
     def identity(self) -> str:
         """See `View`."""
-        return repr((*self.paths, self.deltas, self.gripper))
+        roles = (tuple(self.cameras.items()), self.state, self.action, self.instruction)
+        return repr((*roles, self.deltas, self.gripper))
 
     def check(self, source: Source) -> None:
         """See `View`."""
         for path in self.cameras.values():
             find(source, path, "image")
         for path in filter(None, (self.state, self.action)):
-            find(source, path, "array")
+            if None in find(source, path, "array").shape:
+                raise UserError(
+                    f"{source.name}: {path} has not the same columns in all episodes; set the key "
+                    "to another, or take out those that differ"
+                )
         if self.instruction:
             find(source, self.instruction, "text")
+
+    def width(self, source: Source) -> int:
+        """See `View`."""
+        shape = source.features[self.action].shape if self.action else (0,)
+        return math.prod(size or 0 for size in shape)
 
     def length(self, steps: int) -> int:
         """See `View`."""
@@ -200,11 +216,16 @@ def find(source: Source, path: str, kind: str) -> Feature:
 
 
 def columns(recording: Recording, path: str) -> Float[np.ndarray, "n D"]:
-    """The numbers at `path`, each step's made flat; no column for ""."""
+    """The numbers at `path`, each step's made flat; no column for "".
+
+    Raises:
+      UserError: one is beyond float32's range.
+    """
     if not path:
         return np.zeros((recording.steps, 0), np.float32)
     values = recording.features[path]
-    return values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float32)
+    flat = values.reshape(len(values), math.prod(values.shape[1:]))
+    return checks.as_float32(flat, f"{recording.name}: {path}")
 
 
 def texts(recording: Recording, path: str) -> list[str]:

@@ -5,13 +5,15 @@ from data_pipelines.running_statistics import RunningStatistics
 from vidact import actions
 from vidact.errors import UserError
 
+NAMES = ("action", "state")
+
 
 class Measured:
     """Collects 'action' and 'state' of episodes; memory does not grow with their number."""
 
     def __init__(self) -> None:
         self._steps = 0
-        self._rows = {"action": RunningStatistics(), "state": RunningStatistics()}
+        self._rows = {name: RunningStatistics() for name in NAMES}
 
     def add(self, episode: Episode) -> None:
         """Takes every step of an episode.

@@ -1,5 +1,6 @@
 """From config.data to the episodes of all its data sets, and their weights."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -71,14 +72,28 @@ def named(config: ml_collections.ConfigDict) -> list[Named]:
     if not config.sources:
         return [Named(config.root, 1.0, config)]
     found: dict[str, Named] = {}
-    for spec, weight, *changes in config.sources:
-        if spec in found or not weight > 0:
+    for entry in config.sources:
+        spec, weight, changes = _entry(entry)
+        if spec in found or not 0 < weight < math.inf:
             raise UserError(
                 f"config.data.sources: {spec!r} with weight {weight}: give each data set once, "
-                "with a weight above 0"
+                "with a finite weight above 0"
             )
-        found[spec] = Named(spec, float(weight), _with(config, *changes))
+        found[spec] = Named(spec, weight, _with(config, changes))
     return list(found.values())
+
+
+def _entry(entry: Any) -> tuple[str, float, Mapping[str, Any]]:
+    """KIND:DIR, weight and own keys of an entry of config.data.sources."""
+    match entry:
+        case str(spec), int(weight) | float(weight):
+            return spec, float(weight), {}
+        case str(spec), int(weight) | float(weight), Mapping() as changes:
+            return spec, float(weight), changes
+    raise UserError(
+        f"config.data.sources: {entry!r}: want (KIND:DIR, weight) or, with keys of its own, "
+        "(KIND:DIR, weight, {key: value})"
+    )
 
 
 def _with(
@@ -112,13 +127,17 @@ def _view(config: ml_collections.ConfigDict, spec: str) -> View:
     if config.registry:
         row = registry.find(row_name(config.registry, spec))
         return RowView(row, cameras(config), blank_uninformative=config.blank_uninformative)
+    deltas = None if tuple(config.deltas) == (-1,) else tuple(config.deltas)
+    gripper = None if config.gripper < 0 else config.gripper
+    if not config.action_key:  # then nobody needs to say what its columns are
+        deltas, gripper = (), None
     return Keys(
         cameras={path: path for path in cameras(config)},
         state=config.state_key,
         action=config.action_key,
         instruction=config.instruction_key,
-        deltas=None if tuple(config.deltas) == (-1,) else tuple(config.deltas),
-        gripper=None if config.gripper < 0 else config.gripper,
+        deltas=deltas,
+        gripper=gripper,
     )
 
 

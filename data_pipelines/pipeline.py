@@ -8,8 +8,8 @@ import ml_collections
 import numpy as np
 from jaxtyping import Int
 
+from data_pipelines import augment, opening
 from data_pipelines import buffers as buffers_lib
-from data_pipelines import opening
 from data_pipelines import windows as windows_lib
 from data_pipelines.bad_records import BadRecords
 from data_pipelines.buckets import assign, make_buckets
@@ -65,7 +65,7 @@ def make_dataset(
       UserError: a data set cannot be read, holds no window for this split, or the sizes in the
         configuration do not fit.
     """
-    _check(config, batch_size, split, process_count, bool(sidecars))
+    _check(config, batch_size, split, process_count, sidecars)
     source = source or opening.open_source(config)
     bad = BadRecords(config.on_bad_record)
     buckets = make_buckets(config, batch_size, max(multiple, process_count))
@@ -148,12 +148,19 @@ def _for_training(
 
 
 def _published(data_set: DataSet, name: str) -> Statistics:
+    """Of actions as the data set is stored: at another rate displacements are longer or shorter."""
     row = data_set.view.registered
     found = published.find(row) if row else None
     if found is None:
         raise UserError(
             f"config.data.statistics='published': nobody published any of {name}; set it to "
             "'measured'"
+        )
+    if data_set.fps != data_set.rate:
+        raise UserError(
+            f"config.data.statistics='published': those of {name} are of {data_set.rate:g} steps a "
+            f"second, config.data.fps={data_set.fps:g}: set config.data.fps to that or to 0, or "
+            "config.data.statistics to 'measured'"
         )
     return found["action"].take(data_set.order) if data_set.order else found["action"]
 
@@ -201,7 +208,7 @@ def _check(
     batch_size: int,
     split: str,
     process_count: int,
-    sidecars: bool,
+    sidecars: Sequence[Sidecar],
 ) -> None:
     if split not in SPLITS:
         raise UserError(f"split {split!r}: unknown; choose from {', '.join(SPLITS)}")
@@ -218,6 +225,7 @@ def _check(
         )
     if config.fit not in FITS:
         raise UserError(f"config.data.fit={config.fit!r}: choose from {', '.join(FITS)}")
+    augment.check(config.augment, any("latents" in sidecar.fields for sidecar in sidecars))
     if sidecars and config.buckets:
         raise UserError("config.data.buckets: stored latents have one shape; leave buckets empty")
     tiles.check(opening.cameras(config), config.resolution, config.tiles)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipelines.episode import Episode
+from data_pipelines.sources import checks
 
 _ROUNDING = 1e-6  # of a step: 15 Hz to 5 Hz takes every third step exactly
 
@@ -31,6 +32,9 @@ def resample(episode: Episode, rate: float, wanted: float, deltas: Sequence[int]
       episode: of n steps.
       rate, wanted: steps a second, greater than 0.
       deltas: columns of the action that are displacements per step.
+
+    Raises:
+      UserError: displacements add up to more than float32 holds; names the episode.
     """
     if rate == wanted or not len(episode):
         return episode
@@ -40,7 +44,8 @@ def resample(episode: Episode, rate: float, wanted: float, deltas: Sequence[int]
     last = np.ceil(places[1:] - _ROUNDING).astype(np.int64) - 1
     actions = episode.actions[np.minimum(last, len(episode) - 1)]
     columns = list(deltas)
-    actions[:, columns] = _sums(episode.actions[:, columns], places)
+    sums = _sums(episode.actions[:, columns], places)
+    actions[:, columns] = checks.as_float32(sums, f"{episode.name}: displacements")
     return dataclasses.replace(kept, actions=actions)
 
 
@@ -52,4 +57,4 @@ def _sums(
     at = np.empty((len(places), deltas.shape[1]))
     for column in range(deltas.shape[1]):
         at[:, column] = np.interp(places, np.arange(len(totals)), totals[:, column])
-    return np.diff(at, axis=0).astype(np.float32)
+    return np.diff(at, axis=0)

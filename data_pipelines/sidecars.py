@@ -77,10 +77,14 @@ def write(path: pathlib.Path, windows: Windows, fields: dict[str, np.ndarray]) -
 
 
 def _windows(path: pathlib.Path, reader: store.Reader) -> Windows:
-    try:
-        return Windows(reader.get(EPISODES), reader.get(STARTS))
-    except KeyError as error:
-        raise UserError(f"{path}: has no {error}; it is no sidecar of windows") from error
+    for name in (EPISODES, STARTS):
+        if name not in reader.shapes:
+            raise UserError(f"{path}: has no {name}; it is no sidecar of windows")
+        if reader.dtypes[name] != "I64" or len(reader.shapes[name]) != 1:
+            raise UserError(f"{path}: {name} is no list of integers; it is no sidecar of windows")
+    if reader.shapes[EPISODES] != reader.shapes[STARTS]:
+        raise UserError(f"{path}: {EPISODES} and {STARTS} differ; it is no sidecar of windows")
+    return Windows(reader.get(EPISODES), reader.get(STARTS))
 
 
 def _fields(path: pathlib.Path, reader: store.Reader) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from jaxtyping import Int
 
 from data_pipelines.bad_records import BadRecords
 from data_pipelines.data_set import DataSet
-from data_pipelines.measured import Measured
+from data_pipelines.measured import NAMES, Measured
 from vidact.actions import Statistics
 from vidact.errors import UserError
 
@@ -49,7 +49,7 @@ def survey(data_set: DataSet, train: Int[np.ndarray, " n"], bad: BadRecords) -> 
       UserError: such an episode, or no training episode that can be read.
     """
     found = _read(_file(data_set, train, bad))
-    if found is None:
+    if found is None or len(found.lengths) != len(data_set):
         found = _pass(data_set, train, bad)
         keep(data_set, train, bad, found)
     for reason in found.bad:
@@ -108,10 +108,11 @@ def _pass(data_set: DataSet, train: Int[np.ndarray, " n"], bad: BadRecords) -> S
 def _read(file: pathlib.Path) -> Survey | None:
     try:
         told = json.loads(file.read_text())
-    except (OSError, ValueError):  # not there, or torn by a full disk: the pass is done again
+        found = {name: Statistics.from_json(told["statistics"][name]) for name in NAMES}
+        return Survey(np.array(told["lengths"], np.int64), found, tuple(told["bad"]))
+    # Not there, torn by a full disk, or changed by somebody: the pass is done again.
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    found = {name: Statistics.from_json(value) for name, value in told["statistics"].items()}
-    return Survey(np.array(told["lengths"], np.int64), found, tuple(told["bad"]))
 
 
 def _write(file: pathlib.Path, found: Survey) -> None:

@@ -1,9 +1,14 @@
 """HTML pages as tests look at them: parsed, closed to the outside, and shown by Chromium."""
 
 import html.parser
+import os
+import pathlib
 import re
 import shutil
+import signal
 import subprocess
+
+import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -22,6 +27,12 @@ FLAGS = [
     "--window-size=1280,3000",
 ]
 VOID = {"meta", "link", "img", "br"}
+
+
+def needs_chromium(test):
+    """Marks a test that starts a browser: slow, and skipped where there is none."""
+    without = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+    return pytest.mark.slow(without(test))
 
 
 class Page(html.parser.HTMLParser):
@@ -81,10 +92,48 @@ def without_pictures(text: str) -> str:
     return re.sub(r"data:image/(webp|jpeg);base64,[A-Za-z0-9+/=]+", "", text)
 
 
-def chromium(folder, page, *arguments) -> tuple[str, str]:
+def chromium(folder: pathlib.Path, page: pathlib.Path, *arguments: str) -> tuple[str, str]:
     """What it prints of a page, and its log, in which a console error says CONSOLE."""
     profile = f"--user-data-dir={folder / 'profile'}"
-    command = [CHROMIUM, *FLAGS, profile, *arguments, page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
+    command = [*one_core(), CHROMIUM, *FLAGS, profile, *arguments, page.as_uri()]
+    code, out, log = run_alone(command, folder, seconds=120)
+    assert code == 0, log
+    return out, log
+
+
+def one_core() -> list[str]:
+    """Words before a command that keep it on one core, where there is `taskset`.
+
+    Ending browsers were seen to spin in the kernel on every core that they had.
+    """
+    core = max(os.sched_getaffinity(0))
+    return ["taskset", "-c", str(core)] if shutil.which("taskset") else []
+
+
+def run_alone(
+    command: list[str], folder: pathlib.Path, seconds: float
+) -> tuple[int | None, str, str]:
+    """Runs a command as a group of processes of its own, which is killed when it ends or is late.
+
+    Returns:
+      Its exit code, None if it took longer than `seconds`; its stdout; its stderr. They go to files
+      in `folder`: a pipe stays open, and its reader waits, as long as any child holds it.
+    """
+    out, log = folder / "stdout.txt", folder / "stderr.txt"
+    with out.open("wb") as stdout, log.open("wb") as stderr:
+        started = subprocess.Popen(command, stdout=stdout, stderr=stderr, start_new_session=True)
+    try:
+        code = started.wait(seconds)
+    except subprocess.TimeoutExpired:
+        code = None
+    finally:
+        kill_group(started.pid)
+    return code, out.read_text(errors="replace"), log.read_text(errors="replace")
+
+
+def kill_group(leader: int) -> None:
+    """Kills what is left of a group, and does not wait for it: the kernel may hold it for long."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -118,7 +118,7 @@ def test_a_sweep_recommends_the_setting_of_the_highest_bound():
 def test_the_paper_s_model_fits(row):
     """With --fast: at full effort a row takes up to forty minutes (docs/tpu.md).
 
-    What the docs' table was made from counts: it is kept under a hash of all code.
+    Programs that the docs' table was made from are read, where they are the same.
     """
     _, topology, batch, more = row
     printed = tpu_table.output(tpu_table.command(topology, batch, more, fast=True))

@@ -62,6 +62,18 @@ def test_a_data_set_that_moved_is_named_and_nothing_is_written(workdir):
     assert not (workdir / "evaluation.json").exists()
 
 
+def test_other_data_are_refused_or_named(workdir, tmp_path, capsys):
+    root = tiny_run.write_data(tmp_path, name="circles")
+    asked = [f"--config.data.root={root}", "--config.evaluate.tasks=()"]
+    with pytest.raises(UserError, match=r"circles.*add --other-data"):
+        evaluate.main(["--checkpoint", str(workdir), *asked])
+    assert not (workdir / "evaluation.json").exists()
+    evaluate.main(["--checkpoint", str(workdir), "--other-data", *asked])
+    assert "held-out episodes of circles, not the run's own\n" in capsys.readouterr().out
+    result = json.loads((workdir / "evaluation.json").read_text())
+    assert result["data_set"] == "circles, not the run's own" and result["step"] == 0
+
+
 def test_help_shows_examples(capsys):
     with pytest.raises(SystemExit) as stop:
         evaluate.main(["--help"])

@@ -123,6 +123,13 @@ def test_coarse_actions_and_what_is_told_of_them_belong_together(workdir, writte
         opened(workdir, path)
 
 
+def test_coarse_actions_are_of_the_run_s_own_data(workdir, tmp_path):
+    other, path = tiny_run.write_data(tmp_path, metadata=False), tmp_path / "coarse.safetensors"
+    with pytest.raises(UserError, match=r"not the data that .* was trained on, whose statistics"):
+        write_coarse(workdir, path, f"--config.data.root={other}")
+    assert not path.exists()
+
+
 def test_coarse_actions_of_other_settings_are_not_replaced(workdir, written):
     before = written.read_bytes()
     with pytest.raises(UserError, match=r"config\.evaluate\.sample_steps=2, now 3; give another"):

@@ -19,7 +19,11 @@ def workdir(tmp_path, tmp_path_factory):
 
 
 def test_all_modes(workdir):
+    stale = workdir / "samples" / "joint-7.webp"  # of an earlier call, of more windows
+    stale.parent.mkdir()
+    stale.touch()
     sample.main(["--checkpoint", str(workdir), "--count", "2"])
+    assert not stale.exists()
     for mode in MODES:
         folder = workdir / "samples"
         facts = json.loads((folder / f"{mode}.json").read_text())
@@ -51,8 +55,21 @@ def test_one_mode_elsewhere_and_the_same_again(workdir, tmp_path):
 def test_wrong_arguments(workdir):
     with pytest.raises(UserError, match="--count 0"):
         sample.main(["--checkpoint", str(workdir), "--count", "0"])
+    with pytest.raises(UserError, match=r"metrics\.jsonl.*work directory of a training run"):
+        sample.main(["--checkpoint", str(workdir / "metrics.jsonl")])
     with pytest.raises(UserError, match="no checkpoint of step 7"):
         sample.main(["--checkpoint", str(workdir), "--step", "7"])
+
+
+def test_other_data_are_refused_or_named(workdir, tmp_path):
+    asked = [f"--config.data.root={tiny_run.write_data(tmp_path, name='circles')}"]
+    asked += ["--mode", "policy", "--count", "2"]
+    with pytest.raises(UserError, match=r"circles.*add --other-data"):
+        sample.main(["--checkpoint", str(workdir), *asked])
+    assert not (workdir / "samples").exists()
+    sample.main(["--checkpoint", str(workdir), "--other-data", *asked])
+    facts = json.loads((workdir / "samples" / "policy.json").read_text())
+    assert facts["data_set"] == "circles, not the run's own"
 
 
 def test_help_shows_examples(capsys):

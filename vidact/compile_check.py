@@ -16,10 +16,12 @@ with the mode, steps (config.evaluate.sample_steps) and guidance of config.evalu
 
 Needs the extra tpu. Memory is what the compiler lays out. The times are lower bounds: FLOPs, bytes
 of memory and messages over the data sheet's peaks. --fast compiles with less effort, in minutes
-where the full compile may take most of an hour; docs/tpu.md compares what the two say. The exit
-code is 1 where a program does not fit.
+where the full compile may take most of an hour; docs/tpu.md compares what the two say. --keep names
+a folder of compiled programs: what is there already is read, not compiled. The exit code is 1 where
+a program does not fit.
 """
 
+import pathlib
 import sys
 
 from vidact import command
@@ -33,6 +35,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--slices", type=int, default=1, help="of that topology")
     parser.add_argument("--batch", type=int, help="samples per chip; default: config.train's")
     parser.add_argument("--fast", action="store_true", help="compile with less effort")
+    parser.add_argument(
+        "--keep", type=pathlib.Path, metavar="DIR", help="compiled programs, for the next time"
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--sweep", action="store_true", help="try meshes, remat and batch sizes")
     what.add_argument("--sample", action="store_true", help="the sampler in place of the step")
@@ -47,7 +52,7 @@ def main(arguments: list[str]) -> None:
 
     if args.sample and args.from_pixels:
         raise command.UserError("--from-pixels: means nothing to --sample; leave it out")
-    pod = compile_report.Pod(args.topology, args.slices, args.fast)
+    pod = compile_report.Pod(args.topology, args.slices, args.fast, args.keep)
     if args.sweep:
         sweep.run(config, pod, args.from_pixels)
         return

@@ -29,7 +29,7 @@ from vidact import command
 from vidact.errors import UserError
 from vidact.simulators import recording, tasks
 
-CONTROL_HZ = 20.0
+CONTROL_HZ = tasks.CONTROL_HZ
 QUICKSTART = "configs/quickstart.py"
 START = tfds.features.Tensor(shape=(None,), dtype=np.float32)
 FEATURES = rlds_writer.features(

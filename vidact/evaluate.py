@@ -9,8 +9,11 @@ Examples:
 The policy sees the image, the instruction, and the hand's position and gripper. Per task, success
 within 500 simulator steps is printed with its 95 % Wilson interval, beside blind replay of the mean
 training demonstration and the scripted expert on the same held-out starts. The windows are the
-run's held-out ones; hold-still is the zero action, mean-action the training's mean. Results are
-also written to DIR/evaluation.json, and a film of the first rollouts of each task to DIR/rollouts.
+run's held-out ones, of several data sets those of config.evaluate.data_set; hold-still is the zero
+action, mean-action the training's mean. Results are also written to DIR/evaluation.json, and a film
+of the first rollouts of each task to DIR/rollouts.
+Data that the run was not trained on, or that changed since, are refused unless --other-data says
+that they are meant; results name them then.
 --refine also compares the actions before and after the model's refiner, on held-out windows.
 What may be changed: config.evaluate.* (steps and guidance of each modality among them),
 config.data.root, config.data.cache_mb and the folders of encoders.
@@ -25,7 +28,7 @@ from typing import Any
 
 from vidact import command
 from vidact.errors import UserError
-from vidact.evaluation import coarse, offline, opening, sampling, success
+from vidact.evaluation import coarse, members, offline, opening, sampling, success
 from vidact.evaluation.files import EVALUATION, ROLLOUTS, save_loop, write_json
 from vidact.evaluation.offline import Offline
 from vidact.evaluation.success import TaskSuccess
@@ -49,7 +52,9 @@ def main(arguments: list[str]) -> None:
         success.check(run)
     if options.refine and not run.config.model.refiner_depth:
         raise UserError("--refine: the model has no refiner; train configs/libero90_refine.py")
-    dataset = opening.held_out(run)
+    dataset = opening.held_out(run, options.other_data)
+    measured = members.told(run, dataset.source)
+    print(f"held-out episodes of {measured}", flush=True)
     tasks = _measure_success(run, dataset)
     rolled_out = time.monotonic()
     metrics = offline.measure(run, dataset)
@@ -59,7 +64,9 @@ def main(arguments: list[str]) -> None:
         print(f"action error coarse: {refined[0]:.4f} refined: {refined[1]:.4f}")
     now = time.monotonic()
     seconds = {"rollouts": rolled_out - began, "held_out": now - rolled_out, "all": now - began}
-    write_json(run.workdir / EVALUATION, _result(run, tasks, metrics, refined, seconds))
+    (run.workdir / EVALUATION).unlink(missing_ok=True)  # it names films that are replaced now
+    facts = {"step": run.step, "data_set": measured}
+    write_json(run.workdir / EVALUATION, facts | _result(run, tasks, metrics, refined, seconds))
     print(f"wrote {run.workdir / EVALUATION}")
 
 
@@ -97,10 +104,8 @@ def _result(
     refined: tuple[float, float] | None,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """What evaluation.json holds."""
+    """What evaluation.json holds beside the checkpoint and the data set."""
     return {
-        "step": run.step,
-        "data_set": ", ".join(run.statistics),
         "parameters": sampling.parameters(run),
         "settings": run.config.evaluate.to_dict(),
         "tasks": [_task(run, task) for task in tasks],
@@ -130,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser(__doc__, "python -m vidact.evaluate")
     parser.add_argument("--checkpoint", required=True, type=pathlib.Path, help="work directory")
     parser.add_argument("--step", type=int, help="of the checkpoint; the newest by default")
+    parser.add_argument("--other-data", action="store_true", help="measure on other data")
     parser.add_argument("--refine", action="store_true", help="measure the refiner too")
     return parser
 

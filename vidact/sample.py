@@ -17,12 +17,13 @@ frame, the state and the instruction are always given. Each mode writes to --out
 --write-coarse samples the actions of --count windows of all episodes instead and writes them beside
 the data set, for training a refiner (configs/libero90_refine.py). FILE.json says what they were
 sampled from; training on other data, windows or actions refuses them.
+Of several data sets config.evaluate.data_set names one. Data that the run was not trained on, or
+that changed since, are refused unless --other-data says that they are meant; results name them.
 What may be changed: config.evaluate.* (steps and guidance of each modality among them),
 config.data.root, config.data.cache_mb and the folders of encoders.
 """
 
 import argparse
-import os
 import pathlib
 import time
 from typing import Any
@@ -36,8 +37,8 @@ from data_pipelines.pipeline import WindowDataset
 from vidact import command
 from vidact.batch import Batch
 from vidact.errors import UserError
-from vidact.evaluation import coarse, opening, sampling
-from vidact.evaluation.files import SAMPLES, beside, save_loop, write_json
+from vidact.evaluation import coarse, members, opening, sampling
+from vidact.evaluation.files import SAMPLES, beside, save_loop, together, write_json
 from vidact.evaluation.sampling import Samples, sample_windows
 from vidact.processes.joint_time import MODES
 from vidact.training.runs import Run
@@ -54,15 +55,14 @@ def main(arguments: list[str]) -> None:
     options, overrides = _parser().parse_known_args(arguments)
     if options.count < 1:
         raise UserError(f"--count {options.count}: must be at least 1")
-    out = options.out or options.checkpoint / SAMPLES
-    if options.write_coarse is None:
-        command.check_writable(out)
     run = opening.open_run(options.checkpoint, options.step, overrides)
+    out = options.out or options.checkpoint / SAMPLES
     if options.write_coarse is not None:
         _write_coarse(run, options.write_coarse, options.count)
         return
+    command.check_writable(out)
     config = run.config.evaluate
-    dataset = opening.held_out(run)
+    dataset = opening.held_out(run, options.other_data)
     indices = opening.full_windows(dataset, options.count)
     batch = dataset.load(indices)
     modes = _modes(run, options.mode)
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
         facts = {
             "mode": mode,
             "step": run.step,
-            "data_set": ", ".join(run.statistics),
+            "data_set": members.told(run, dataset.source),
             "parameters": sampling.parameters(run),
             "sample_steps": config.sample_steps,
             "seed": config.seed,
@@ -129,29 +129,29 @@ def _write(
     batch: Batch,
     samples: Samples,
 ) -> None:
+    """Writes what one mode gave, all of it or nothing; loops of earlier samples go."""
     mode = facts["mode"]
     video, actions = sampling.generates(mode)
-    out.mkdir(parents=True, exist_ok=True)
-    partial = out / f"{mode}.npz.partial"
-    with partial.open("wb") as file:
+    with together(out, f"{mode}.json") as place:
         np.savez_compressed(
-            file,
+            place / f"{mode}.npz",
             video=samples.video,
             latents=samples.latents,
             actions=samples.actions,
             true_video=batch.pixels,
             true_actions=true_actions,
         )
-    os.replace(partial, out / f"{mode}.npz")
-    for i, window in enumerate(windows):
-        window["true_actions"] = true_actions[i]
-        if actions:
-            window["actions"] = samples.actions[i]
-        if video:
-            window["loop"] = f"{mode}-{i}.webp"
-            both = beside(batch.pixels[i], samples.video[i])
-            save_loop(out / window["loop"], both, facts["fps"] / 2)
-    write_json(out / f"{mode}.json", facts | {"windows": windows})
+        for i, window in enumerate(windows):
+            window["true_actions"] = true_actions[i]
+            if actions:
+                window["actions"] = samples.actions[i]
+            if video:
+                window["loop"] = f"{mode}-{i}.webp"
+                both = beside(batch.pixels[i], samples.video[i])
+                save_loop(place / window["loop"], both, facts["fps"] / 2)
+        write_json(place / f"{mode}.json", facts | {"windows": windows})
+    for loop in set(out.glob(f"{mode}-*.webp")) - {out / w["loop"] for w in windows if video}:
+        loop.unlink()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -163,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         "--write-coarse", nargs="?", const="", metavar="FILE", help="beside the data set by default"
     )
     parser.add_argument("--count", default=8, type=int, help="windows; %(default)s")
+    parser.add_argument("--other-data", action="store_true", help="sample windows of other data")
     parser.add_argument("--out", type=pathlib.Path, help=f"CHECKPOINT/{SAMPLES} by default")
     return parser
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from data_pipelines.sources import checks
 from vidact.errors import UserError
 
 Features = Mapping[str, np.ndarray]
@@ -55,22 +56,31 @@ def width(columns: str) -> int:
 
 def paths(columns: str) -> tuple[str, ...]:
     """Features that the columns come from, each once, in order."""
-    return tuple(dict.fromkeys(term.path for term in parse(columns) if term.path))
+    return tuple(needed(columns))
+
+
+def needed(columns: str) -> dict[str, int]:
+    """How many columns each of these features has at least."""
+    found: dict[str, int] = {}
+    for term in parse(columns):
+        if term.path:
+            found[term.path] = max(found.get(term.path, 0), term.stop)
+    return found
 
 
 def gather(columns: str, features: Features, steps: int) -> Float[np.ndarray, "n k"]:
     """The columns of n steps as float32; a step's feature is made flat first.
 
     Raises:
-      UserError: a feature is missing, of another length, or has too few columns.
+      UserError: a feature is missing, of another length, has too few columns or a number that is
+        not finite as float32.
     """
-    parts = [_gather_term(term, features, steps) for term in parse(columns)]
-    return np.concatenate(parts, axis=1).astype(np.float32)
+    return np.concatenate([_gather_term(term, features, steps) for term in parse(columns)], axis=1)
 
 
 def _gather_term(term: Term, features: Features, steps: int) -> np.ndarray:
     if not term.path:
-        return np.full((steps, 1), term.start)
+        return np.full((steps, 1), term.start, np.float32)
     if term.path not in features:
         raise UserError(f"no {term.path} among {', '.join(sorted(features))}; read it too")
     values = features[term.path]
@@ -81,4 +91,4 @@ def _gather_term(term: Term, features: Features, steps: int) -> np.ndarray:
         raise UserError(
             f"{term.path} has {flat.shape[1]} columns, {term.stop} are needed; mend the row"
         )
-    return flat[:, term.start : term.stop]
+    return checks.as_float32(flat[:, term.start : term.stop], term.path)

@@ -17,6 +17,9 @@ Columns = Float[np.ndarray, "n k"]
 MOVES = 0.1
 CLOSED, OPEN = 0.05, 0.95
 
+MAX_INFLATED = 4096
+"""Most bytes that a compressed step may hold: Kuka's are of 28."""
+
 
 def inverted(gripper: Columns) -> Columns:
     """1 - g, where the data set's 1 means closed."""
@@ -118,9 +121,32 @@ def inflate(stored: Shaped[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:
     """Float32 arrays that TFDS stored as zlib-compressed bytes, one a step.
 
     Raises:
-      ValueError, zlib.error: the bytes are no compressed float32, or steps differ in width.
+      ValueError: the bytes are no compressed float32, of more than MAX_INFLATED bytes, or steps
+        differ in width; names the step.
     """
-    return np.stack([np.frombuffer(zlib.decompress(step), np.float32) for step in stored])
+    steps: list[np.ndarray] = []
+    for number, packed in enumerate(stored.tolist()):
+        try:
+            steps.append(np.frombuffer(_inflated(packed), np.float32))
+            if len(steps[-1]) != len(steps[0]):
+                raise ValueError(f"{len(steps[-1])} numbers where step 0 has {len(steps[0])}")
+        except (ValueError, zlib.error) as error:
+            raise ValueError(f"step {number}: {error}") from error
+    return np.stack(steps)
+
+
+def _inflated(packed: object) -> bytes:
+    if not isinstance(packed, bytes):
+        raise ValueError("no bytes")
+    inflater = zlib.decompressobj()
+    found = inflater.decompress(packed, MAX_INFLATED + 1)
+    if len(found) > MAX_INFLATED:  # a few bytes may claim to hold gigabytes
+        raise ValueError(f"more than {MAX_INFLATED} bytes")
+    if not inflater.eof:
+        raise ValueError("cut short")
+    if len(found) % 4:
+        raise ValueError(f"{len(found)} bytes are no numbers of 4")
+    return found
 
 
 def decode_text(stored: Shaped[np.ndarray, " n"]) -> list[str]:
@@ -137,6 +163,12 @@ def decode_characters(codes: Int[np.ndarray, "n k"]) -> list[str]:
     """Instructions stored as integers, one a byte of UTF-8, padded with zeros: language_table.
 
     octo takes them for code points; the data set's description calls them bytes. Alike for ASCII.
+
+    Raises:
+      ValueError: an integer is no byte.
     """
+    wrong = np.argwhere((codes < 0) | (codes > 255))
+    if len(wrong):
+        raise ValueError(f"step {wrong[0][0]}: {codes[tuple(wrong[0])]} is no byte")
     raw = [bytes(row.tolist()).partition(b"\0")[0] for row in codes]
     return [text.decode("utf-8", "replace") for text in raw]

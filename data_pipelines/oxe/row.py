@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipelines.oxe import oddities
-from data_pipelines.oxe.columns import paths, width
+from data_pipelines.oxe.columns import needed, width
 
 Fix = Callable[..., Float[np.ndarray, "n k"]]
 Encoding = Literal["eef_delta", "eef_absolute", "joint_delta", "joint_absolute", "base"]
@@ -21,6 +21,15 @@ def fix_name(fix: Callable) -> str:
     if not isinstance(fix, functools.partial):
         return fix.__name__
     return f"{fix.func.__name__}({', '.join(f'{k}={v}' for k, v in fix.keywords.items())})"
+
+
+def _told(value: Any) -> Any:
+    """A field without what differs between processes: a function goes by its full name."""
+    if isinstance(value, functools.partial):
+        return ["partial", _told(value.func), list(value.args), sorted(value.keywords.items())]
+    if callable(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    return [_told(inner) for inner in value] if isinstance(value, tuple) else value
 
 
 class Cameras(NamedTuple):
@@ -102,10 +111,21 @@ class Row:
     note: str = ""
 
     @property
+    def identity(self) -> str:
+        """What is done to the data set, for hashes: the same in every process."""
+        names = (field.name for field in dataclasses.fields(self) if field.name != "note")
+        return repr([(name, _told(getattr(self, name))) for name in names])
+
+    @property
     def arrays(self) -> tuple[str, ...]:
         """The numeric features that a source has to read; no others are looked at."""
+        return tuple(self.widths)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """How many columns each of these has at least."""
         gripper = self.gripper.columns if self.gripper else ""
-        return paths(f"{self.motion.columns} {gripper} {self.state.columns}")
+        return needed(f"{self.motion.columns} {gripper} {self.state.columns}")
 
     @property
     def action_width(self) -> int:

@@ -52,18 +52,19 @@ def _standardise(row: Row, features: Features, blank_uninformative: bool) -> Sta
     if row.text not in features:
         raise UserError(f"no {row.text} among {', '.join(sorted(features))}; read it too")
     first = slice(row.drop_first, None)
-    steps = np.arange(len(features[row.text]))[first]
-    used = {path: _numbers(row, path, features)[first] for path in row.arrays if path in features}
-    texts = row.decode(features[row.text][first])
+    stored = len(features[row.text])
+    steps = np.arange(stored)[first]
+    used = {path: _numbers(row, path, features) for path in row.arrays if path in features}
+    texts = _texts(row, features[row.text])[first]
     if blank_uninformative and row.uninformative:
         texts = [""] * len(texts)
     kept = np.arange(len(steps))[:: row.every]
     kept = kept[: max(len(kept) - row.drop_last, 0)]
-    action = _action(row, used, len(steps))[kept]
+    action = _action(row, used, stored)[kept]
     _check_finite(action, steps[kept])
     return Standard(
         action=action,
-        state=gather(row.state.columns, used, len(steps))[kept],
+        state=gather(row.state.columns, used, stored)[first][kept],
         instructions=[texts[index] for index in kept],
         steps=steps[kept],
     )
@@ -75,16 +76,27 @@ def _numbers(row: Row, path: str, features: Features) -> np.ndarray:
         return values
     if path not in row.compressed:
         raise UserError(f"{path} holds no numbers; mend the row or the data")
-    return oddities.inflate(values)
+    try:
+        return oddities.inflate(values)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; mend or remove the episode") from error
+
+
+def _texts(row: Row, stored: np.ndarray) -> list[str]:
+    try:
+        return row.decode(stored)
+    except ValueError as error:
+        raise UserError(f"{row.text}: {error}; mend or remove the episode") from error
 
 
 def _action(row: Row, used: Features, steps: int) -> Float[np.ndarray, "n A"]:
     """Fixes see all steps from the first kept one on: some look ahead beyond those left out."""
-    parts = [gather(row.motion.columns, used, steps)]
+    first = slice(row.drop_first, None)
+    parts = [gather(row.motion.columns, used, steps)[first]]
     if row.motion.fix:
         parts[0] = row.motion.fix(parts[0])
     if row.gripper:
-        gripper = gather(row.gripper.columns, used, steps)
+        gripper = gather(row.gripper.columns, used, steps)[first]
         for fix in row.gripper.fixes:
             gripper = fix(gripper)
         parts.append(gripper)

@@ -1,11 +1,13 @@
 """A data set of Open X-Embodiment seen through its row of the registry."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from data_pipelines.episode import Episode, find
+from data_pipelines.oxe.oddities import decode_characters
 from data_pipelines.oxe.row import Row
 from data_pipelines.oxe.standard import standardise
-from data_pipelines.sources.recording import Recording, SelectedFrames, Source
+from data_pipelines.sources.recording import Feature, Recording, SelectedFrames, Source
 from vidact.errors import UserError
 
 _GRIPPER = 6  # of an end effector's seven columns
@@ -37,18 +39,26 @@ class RowView:
         self.deltas = _deltas(row)
         self.gripper = _GRIPPER if row.motion.encoding.startswith("eef") and row.gripper else None
         self.robot, self.fps = row.robot, None if row.hz is None else float(row.hz)
-        self.identity = f"{row} {tuple(cameras)} {blank_uninformative}"
+        self.identity = f"{row.identity} {tuple(cameras)} {blank_uninformative}"
 
     def check(self, source: Source) -> None:
         """See `View`."""
         for path in filter(None, self.cameras.values()):
             find(source, path, "image")
-        for path in (*self._row.arrays, self._row.text):
-            if path not in source.features:
+        row, packed = self._row, self._row.compressed
+        for path, columns in row.widths.items():
+            found = _find(source, row, path, "array", *(("text",) if path in packed else ()))
+            width = math.prod(size or 1 for size in found.shape)
+            if found.kind == "array" and width < columns:
                 raise UserError(
-                    f"{source.name}: no {path}, which {self._row.name} has by the registry; is it "
-                    "that data set?"
+                    f"{source.name}: {path} has {width} columns, of which {row.name} takes the "
+                    f"{columns}th; is it that data set?"
                 )
+        _find(source, row, row.text, "array" if row.decode is decode_characters else "text")
+
+    def width(self, source: Source) -> int:
+        """See `View`."""
+        return self._row.action_width
 
     def length(self, steps: int) -> int:
         """See `View`."""
@@ -76,6 +86,16 @@ class RowView:
             instructions=standard.instructions,
             metadata=recording.metadata,
         )
+
+
+def _find(source: Source, row: Row, path: str, *kinds: str) -> Feature:
+    feature = source.features.get(path)
+    if feature is not None and feature.kind in kinds:
+        return feature
+    told = f"no {path}" if feature is None else f"{path} is no {' or '.join(kinds)}"
+    raise UserError(
+        f"{source.name}: {told}, as {row.name} has it by the registry; is it that data set?"
+    )
 
 
 def _path(row: Row, names: str) -> str:

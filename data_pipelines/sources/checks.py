@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float32, Shaped
 
+from data_pipelines.sources.packets import MAX_FPS
 from data_pipelines.sources.recording import Feature
 from vidact.errors import UserError
 
@@ -19,11 +20,44 @@ def check_finite(values: Shaped[np.ndarray, "n ..."], where: str) -> None:
         return
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
-        step, *rest = bad[0].tolist()
-        place = "".join(f", dimension {i}" for i in rest)
-        raise UserError(
-            f"{where} at step {step}{place} is {values[tuple(bad[0])]}; mend or remove the episode"
-        )
+        raise UserError(f"{where}{_told(values, bad[0])}; mend or remove the episode")
+
+
+def as_float32(values: Shaped[np.ndarray, "n ..."], where: str) -> Float32[np.ndarray, "n ..."]:
+    """Numbers of any type as float32.
+
+    Raises:
+      UserError: one is not finite, or beyond float32's range; names the first.
+    """
+    if values.dtype.kind != "f":
+        return values.astype(np.float32)  # the largest integer is well within
+    check_finite(values, where)
+    with np.errstate(over="ignore"):
+        narrowed = values.astype(np.float32)
+    bad = np.argwhere(~np.isfinite(narrowed))
+    if len(bad):
+        told = _told(values, bad[0])
+        raise UserError(f"{where}{told}, more than float32 holds; mend or remove the episode")
+    return narrowed
+
+
+def _told(values: np.ndarray, place: np.ndarray) -> str:
+    """' at step 3, dimension 1 is nan'."""
+    step, *rest = place.tolist()
+    dimensions = "".join(f", dimension {i}" for i in rest)
+    return f" at step {step}{dimensions} is {values[tuple(place)]}"
+
+
+def check_rate(value: object, where: object) -> float:
+    """A number of steps a second, above 0 and at most MAX_FPS.
+
+    Raises:
+      UserError: it is something else; begins with `where`.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < float(value) <= MAX_FPS:  # type: ignore[arg-type]
+        raise UserError(f"{where}: fps is {value!r}, not a rate up to {MAX_FPS:g}; mend it")
+    return float(value)  # type: ignore[arg-type]
 
 
 def check_lengths(lengths: Mapping[str, int], where: str) -> int:

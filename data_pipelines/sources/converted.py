@@ -12,20 +12,20 @@ import pathlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from etils import epath
 from jaxtyping import Int
 
-from data_pipelines.sources import checks
+from data_pipelines.sources import checks, json_files
 from data_pipelines.sources.converted_shard import (
     ConvertedShard,
     Layout,
     frames_file,
     steps_file,
 )
-from data_pipelines.sources.recording import Feature, Recording
+from data_pipelines.sources.recording import Feature, Kind, Recording
 from vidact import store
 from vidact.errors import UserError
 
@@ -93,7 +93,7 @@ class Converted:
     def __init__(self, folder: pathlib.Path, told: Mapping[str, Any], index: np.ndarray):
         """See `open_converted`."""
         self.name = f"{folder} split {told['split']}"
-        self.fps: float | None = told["fps"]
+        self.fps: float | None = told["fps"] and float(told["fps"])
         self.features: Mapping[str, Feature] = read_features(told["features"])
         self.fingerprint: str = told["checksum"]
         self.lengths: Int[np.ndarray, " E"] | None = index
@@ -163,12 +163,10 @@ def open_converted(root: str, split: str = "train") -> Converted:
             f"{folder}: holds split {told['split']!r}; set config.data.split to it or convert "
             f"{split!r} to another folder"
         )
-    with store.reader(folder / INDEX) as reader:
-        lengths = reader.get("lengths")
+    lengths = _lengths(folder)
     counted = sum(shard["episodes"] for shard in told["shards"])
     k = told["frames_per_record"]
-    sound = len(lengths) == counted and lengths.min(initial=1) > 0
-    if not sound or not 0 < k <= _MAX_FRAMES_PER_RECORD:
+    if len(lengths) != counted or lengths.min(initial=1) < 1 or k > _MAX_FRAMES_PER_RECORD:
         raise UserError(f"{folder / INDEX}: does not fit {DESCRIPTION}; convert the data set again")
     if not counted:
         raise UserError(f"{folder}: holds no episode; see {REPORT} there")
@@ -181,8 +179,26 @@ def write_features(features: Mapping[str, Feature]) -> dict[str, dict[str, Any]]
 
 
 def read_features(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Feature]:
-    """The inverse of `write_features`."""
+    """The inverse of `write_features`.
+
+    Raises:
+      ValueError, KeyError, TypeError, AttributeError: it is something else.
+    """
+    for path, stated in told.items():
+        sizes = [size for size in stated["shape"] if size is not None]
+        if stated["kind"] not in get_args(Kind) or not all(isinstance(n, int) for n in sizes):
+            raise ValueError(f"features: {path} is {stated}")
     return {path: Feature(f["kind"], tuple(f["shape"])) for path, f in told.items()}
+
+
+def _lengths(folder: pathlib.Path) -> Int[np.ndarray, " E"]:
+    path = folder / INDEX
+    with store.reader(path) as reader:
+        if len(reader.shapes.get("lengths", ())) != 1 or not reader.dtypes["lengths"].startswith(
+            "I"
+        ):
+            raise UserError(f"{path}: does not fit {DESCRIPTION}; convert the data set again")
+        return reader.get("lengths")
 
 
 def _description(folder: pathlib.Path) -> dict[str, Any]:
@@ -198,7 +214,9 @@ def _description(folder: pathlib.Path) -> dict[str, Any]:
             raise UserError(f"{path}: of another version of vidact; convert the data set again")
         read_features(told["features"])
         complete = {"split", "fps", "checksum", "shards", "frames_per_record"} <= told.keys()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if complete:
+            _check(told, path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         told_why = " ".join(str(error).split())
         raise UserError(
             f"{path}: cannot be read ({told_why}); convert the data set with python -m "
@@ -207,3 +225,14 @@ def _description(folder: pathlib.Path) -> dict[str, Any]:
     if not complete:
         raise UserError(f"{path}: is not complete; convert the data set again")
     return told
+
+
+def _check(told: Mapping[str, Any], path: pathlib.Path) -> None:
+    """Types and ranges of what opening needs."""
+    if not isinstance(told["checksum"], str) or not isinstance(told["shards"], list):
+        raise ValueError("checksum is no text or shards no list")
+    json_files.whole(told, "frames_per_record", path)
+    for shard in told["shards"]:
+        json_files.whole(shard, "episodes", f"{path}: shards", 0)
+    if told["fps"] is not None:
+        checks.check_rate(told["fps"], path)

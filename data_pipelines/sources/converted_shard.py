@@ -94,9 +94,7 @@ class ConvertedShard:
         """
         with self._steps.opened() as rows:
             features = {path: self._rows(rows, position, path) for path in paths}
-            number = rows.part(METADATA, slice(position, position + 1))
-            (told,) = texts.read(rows, number).values()
-        return features, json.loads(told)
+            return features, self._facts(rows, position)
 
     def frames(self, position: int, camera: str, steps: Sequence[int]) -> list[memoryview]:
         """Files of an episode's frames at ascending steps.
@@ -124,6 +122,14 @@ class ConvertedShard:
             raise UserError(f"{self._steps_path}: belongs to another data set; {REMEDY}")
         return found
 
+    def _facts(self, rows: Rows, position: int) -> dict[str, object]:
+        number = rows.part(METADATA, slice(position, position + 1))
+        try:
+            (told,) = texts.read(rows, number).values()
+            return json.loads(told)
+        except ValueError as error:
+            raise UserError(f"{self.name(position)}: metadata is corrupt; {REMEDY}") from error
+
     def _rows(self, rows: Rows, position: int, path: str) -> np.ndarray:
         begin, end = self._begins[position : position + 2].tolist()
         for name in (VALUES + path, CRCS + path):
@@ -131,10 +137,14 @@ class ConvertedShard:
                 raise UserError(f"{self._steps_path}: has no {name}; {REMEDY}")
         values = rows.part(VALUES + path, slice(begin, end))
         is_text = self._layout.features[path].kind == "text"
-        table = texts.read(rows, values) if is_text else {}
         stated = rows.part(CRCS + path, slice(position, position + 1))
+        corrupt = UserError(f"{self.name(position)}: {path} is corrupt; {REMEDY}")
+        try:
+            table = texts.read(rows, values) if is_text else {}
+        except UnicodeDecodeError as error:
+            raise corrupt from error
         if texts.check(values, table) != stated[0]:
-            raise UserError(f"{self.name(position)}: {path} is corrupt; {REMEDY}")
+            raise corrupt
         if not is_text:
             return values
         return np.array([table[number] for number in values.tolist()], object)

@@ -40,15 +40,13 @@ class Example:
         """A numeric feature: float32, or integers as stored.
 
         Raises:
-          UserError: missing, of a length that its shape does not divide, or not finite.
+          UserError: missing, of another type, of a length that its shape does not divide, or not
+            finite as float32.
         """
-        kind = self._kind(key)
-        if kind == "bytes_list":
+        if self._kind(key) == "bytes_list":
             flat = self._unpacked(key, feature)
         else:
-            flat = np.asarray(self._values(key, kind), feature.np_dtype)
-        if flat.dtype.kind == "f":
-            flat = flat.astype(np.float32)
+            flat = self._listed(key, np.dtype(feature.np_dtype))
         width = int(np.prod(feature.shape))
         if width == 0 or flat.size % width:
             raise UserError(
@@ -56,8 +54,21 @@ class Example:
                 f"{tuple(feature.shape)} do not divide; {_REMEDY}"
             )
         values = flat.reshape(-1, *feature.shape)
-        checks.check_finite(values, f"{self.where}: {key}")
-        return values
+        is_float = values.dtype.kind == "f"
+        return checks.as_float32(values, f"{self.where}: {key}") if is_float else values
+
+    def _listed(self, key: str, dtype: np.dtype) -> np.ndarray:
+        """All steps' numbers, made flat."""
+        kind = self._kind(key) if dtype.kind == "f" else "int64_list"  # no fraction is cut off
+        values = self._values(key, kind)
+        try:
+            return np.asarray(values, dtype)
+        except OverflowError as error:
+            limits = np.iinfo(dtype)
+            wrong = next(value for value in values if not limits.min <= value <= limits.max)
+            raise UserError(
+                f"{self.where}: {key} holds {wrong}, which is no {dtype}; {_REMEDY}"
+            ) from error
 
     def _unpacked(self, key: str, feature: tfds.features.Tensor) -> np.ndarray:
         """Steps that TFDS stored as bytes (encoding 'bytes' or 'zlib'), made flat."""

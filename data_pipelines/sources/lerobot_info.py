@@ -1,15 +1,13 @@
 """What a LeRobot data set says of itself in meta/info.json."""
 
 import dataclasses
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 
-from data_pipelines.sources import json_files
-from data_pipelines.sources.packets import MAX_FPS
+from data_pipelines.sources import checks, json_files
 from data_pipelines.sources.recording import Feature
 from vidact.errors import UserError
 
@@ -82,20 +80,13 @@ def read(folder: epath.Path) -> Info:
     return Info(
         folder=folder,
         version=version,
-        fps=_fps(told, path),
+        fps=checks.check_rate(told.get("fps"), path),
         episodes=episodes,
         chunk=json_files.whole(told, "chunks_size", path),
         features=_features(specs, path),
         videos=videos,
         splits=_splits(told.get("splits"), episodes, path),
     )
-
-
-def _fps(told: Mapping[str, Any], path: epath.Path) -> float:
-    value = told.get("fps")
-    if not isinstance(value, int | float) or not math.isfinite(value) or not 0 < value <= MAX_FPS:
-        raise UserError(f"{path}: fps is {value!r}, not a rate up to {MAX_FPS:g}; mend it")
-    return float(value)
 
 
 def _features(specs: Mapping[str, Mapping], path: epath.Path) -> dict[str, Feature]:

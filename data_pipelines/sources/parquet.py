@@ -15,6 +15,8 @@ from vidact.errors import UserError
 
 MAX_ROWS = 2**24
 """Most rows that are read at once."""
+MAX_VALUES = 2**28
+"""Most numbers, texts and images in them together."""
 _REMEDY = "download the file again"
 
 
@@ -38,7 +40,7 @@ class Table:
             to lack it are not read.
 
         Raises:
-          UserError: missing, damaged, without one of the columns, or of too many rows.
+          UserError: missing, damaged, without one of the columns, or of too many rows or values.
         """
         names = list(dict.fromkeys([*columns, *(only or ())[:1]]))
         with _opened(path) as file:
@@ -50,6 +52,9 @@ class Table:
             count = sum(file.metadata.row_group(group).num_rows for group in groups)
             if count > MAX_ROWS:
                 raise UserError(f"{path}: {count} rows at once; at most {MAX_ROWS} are read")
+            held = _held(file.metadata, groups, names)
+            if held > MAX_VALUES:
+                raise UserError(f"{path}: {held} values at once; at most {MAX_VALUES} are read")
             # The columns whose names begin so come too. The pipeline has threads of its own.
             rows = file.read_row_groups(groups, names, use_threads=False).select(names)
             if only:
@@ -121,6 +126,13 @@ def _opened(path: epath.Path) -> Iterator[pq.ParquetFile]:
         raise UserError(f"{path}: no sound Parquet file ({reason}); {_REMEDY}") from error
 
 
+def _held(metadata: pq.FileMetaData, groups: Collection[int], names: Collection[str]) -> int:
+    """How many values the groups state for columns whose names begin so."""
+    paths = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
+    columns = [i for i, path in enumerate(paths) if path.startswith(tuple(names))]
+    return sum(metadata.row_group(g).column(i).num_values for g in groups for i in columns)
+
+
 def _groups(metadata: pq.FileMetaData, only: tuple[str, int] | None) -> list[int]:
     """The groups of rows that may hold what is wanted."""
     groups = list(range(metadata.num_row_groups))
@@ -135,7 +147,9 @@ def _groups(metadata: pq.FileMetaData, only: tuple[str, int] | None) -> list[int
 
 def _may_hold(metadata: pq.FileMetaData, group: int, column: int, value: int) -> bool:
     told = metadata.row_group(group).column(column).statistics
-    return told is None or not told.has_min_max or told.min <= value <= told.max
+    if told is None or not told.has_min_max or not isinstance(told.min, int):
+        return True
+    return told.min <= value <= told.max
 
 
 def _is_list(kind: pa.DataType) -> bool:

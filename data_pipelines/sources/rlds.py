@@ -32,7 +32,7 @@ class RLDS:
     def __init__(self, folder: epath.Path, info: tfds.core.DatasetInfo, split: str):
         """See `open_rlds`."""
         self.name = f"{folder} split {split}"
-        self.fps = _fps(info)
+        self.fps = _fps(folder, info)
         self.fingerprint = _fingerprint(folder, split)
         self._records = _records(folder, info, split)
         self.files = self._records.paths
@@ -152,6 +152,6 @@ def _fingerprint(folder: epath.Path, split: str) -> str:
     return digest.hexdigest()
 
 
-def _fps(info: tfds.core.DatasetInfo) -> float | None:
+def _fps(folder: epath.Path, info: tfds.core.DatasetInfo) -> float | None:
     stated = (info.metadata or {}).get("fps")
-    return None if stated is None else float(stated)
+    return None if stated is None else checks.check_rate(stated, folder / "metadata.json")

@@ -58,8 +58,10 @@ class TensorFile:
         """Rows begin <= row < end of a tensor; see `Rows`.
 
         Raises:
-          UserError: the file ends before them.
+          UserError: there are no such rows, or the file ends before them.
         """
+        if not 0 <= begin <= end <= self.shapes[name][0]:  # a damaged number leads anywhere
+            raise UserError(f"{self.path}: no rows {begin} to {end} of {name}; copy it again")
         count, stride = end - begin, self._strides[name]
         data = os.pread(file, count * stride, self._begins[name] + begin * stride)
         if len(data) != count * stride:

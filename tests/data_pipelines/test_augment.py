@@ -2,10 +2,13 @@
 
 import ml_collections
 import numpy as np
+import pytest
 
-from data_pipelines import augment, pipeline
+from data_pipelines import augment, pipeline, sidecars
 from data_pipelines.frames import Placement
+from data_pipelines.sidecars import Sidecar
 from tests.data_pipelines import shards
+from vidact.errors import UserError
 
 SETTINGS = ml_collections.ConfigDict(dict(zoom=0.5, brightness=0.2, contrast=0.3, saturation=0.4))
 
@@ -58,3 +61,41 @@ def test_only_training_batches_by_step_change_and_alike_for_all_processes(tmp_pa
         held.batch_at(0).pixels,
         pipeline.make_dataset(shards.config(root), **args, split="held_out").batch_at(0).pixels,
     )
+
+
+def stored(path, dataset, field) -> Sidecar:
+    """A further field of every window."""
+    windows = dataset.windows.all()
+    sidecars.write(path, windows, {field: np.zeros((len(windows), 1), np.float32)})
+    return Sidecar([path])
+
+
+def test_stored_latents_cannot_be_augmented(tmp_path):
+    config = shards.config(shards.write(tmp_path, [shards.episode(i) for i in range(3)]))
+    args = dict(seed=0, batch_size=2)
+    plain = pipeline.make_dataset(config, **args)
+    latents = stored(tmp_path / "latents.safetensors", plain, "latents")
+    coarse = stored(tmp_path / "coarse.safetensors", plain, "coarse")
+    pipeline.make_dataset(config, sidecars=[latents, coarse], **args)
+    config.augment.brightness = 0.2
+    pipeline.make_dataset(config, sidecars=[coarse], **args)  # frames are decoded
+    message = r"config\.data\.augment: changes pixels, and latents are stored.* leave it at"
+    with pytest.raises(UserError, match=message):
+        pipeline.make_dataset(config, sidecars=[latents, coarse], **args)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("zoom", 0.0),
+        ("zoom", 1.5),
+        ("brightness", -0.1),
+        ("contrast", 1.1),
+        ("saturation", float("nan")),
+    ],
+)
+def test_what_cannot_be_drawn(tmp_path, key, value):
+    config = shards.config(shards.write(tmp_path, [shards.episode(0), shards.episode(1)]))
+    config.augment[key] = value
+    with pytest.raises(UserError, match=rf"config\.data\.augment\.{key}={value}: must be"):
+        pipeline.make_dataset(config, seed=0, batch_size=2)

@@ -1,5 +1,6 @@
 """What is converted is what the source gives, bit by bit; neither damage nor kills go unnoticed."""
 
+import contextlib
 import io
 import itertools
 import json
@@ -15,10 +16,11 @@ from PIL import Image
 from data_pipelines import frames, pipeline, rlds_writer
 from data_pipelines.conversion import files, local, plan
 from data_pipelines.conversion.finish import verify_shard
-from data_pipelines.sources import converted, segments
+from data_pipelines.sources import converted, converted_shard, segments, texts
 from data_pipelines.sources.opening import open_source
 from data_pipelines.sources.rlds import RLDS, open_rlds
 from tests.data_pipelines import shards
+from vidact import store
 from vidact.errors import UserError
 
 LENGTHS = (3, 8, 9, 17, 1)
@@ -261,6 +263,26 @@ def test_damaged_numbers_name_file_episode_and_feature(root, tmp_path):
     assert source.recording(2, ("observation/state",)).steps == 9
 
 
+def test_whatever_byte_of_the_texts_is_damaged(root, tmp_path, monkeypatch):
+    """They are found by numbers that may be damaged themselves."""
+    convert(root, tmp_path / "out")
+    path = tmp_path / "out" / "steps-00000-of-00001.safetensors"
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    told = json.loads(whole[8 : 8 + size])
+    path_of_text = f"{converted_shard.VALUES}language_instruction"
+    for name in (texts.BYTES, texts.ENDS, texts.KINDS, path_of_text, converted_shard.METADATA):
+        begin, end = told[name]["data_offsets"]
+        for place in range(begin, end, 2):
+            path.write_bytes(whole)
+            shards.flip_byte(path, 8 + size + place)
+            monkeypatch.setattr(converted, "_OPENED", converted.Opened())
+            source = open_source(str(tmp_path / "out"))
+            for index in range(len(source)):
+                with contextlib.suppress(UserError):
+                    source.recording(index, ("language_instruction",))
+
+
 def test_verifying_notices_other_frames(root, tmp_path):
     convert(root, tmp_path / "out")
     path = tmp_path / "out" / "frames-00000-of-00001.array_record"
@@ -303,6 +325,36 @@ def test_missing_and_torn_files(root, tmp_path, name, change, message):
         open_source(str(tmp_path / "out")).recording(0, (shards.CAMERA, "action")).cameras[
             shards.CAMERA
         ].read([0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("shards", 3),
+        ("shards", [{"episodes": "many"}]),
+        ("shards", [{"episodes": -1}]),
+        ("frames_per_record", "8"),
+        ("frames_per_record", 0),
+        ("fps", "fast"),
+        ("fps", 0),
+        ("checksum", None),
+        ("features", {"action": {"kind": "sound", "shape": [2]}}),
+        ("features", {"action": {"kind": "array", "shape": ["2"]}}),
+    ],
+)
+def test_a_description_that_cannot_be(many, tmp_path, key, value):
+    convert(many, tmp_path / "out")
+    path = tmp_path / "out" / "converted.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(UserError, match=f"converted\\.json: .*{key}|does not fit converted"):
+        open_source(str(tmp_path / "out"))
+
+
+def test_an_index_without_lengths(many, tmp_path):
+    convert(many, tmp_path / "out")
+    store.save(tmp_path / "out" / "index.safetensors", {"steps": np.ones(48, np.int64)})
+    with pytest.raises(UserError, match=r"index\.safetensors: does not fit converted\.json"):
+        open_source(str(tmp_path / "out"))
 
 
 def test_another_split(root, tmp_path):

@@ -12,7 +12,7 @@ from data_pipelines.choosing import STANDARD
 from data_pipelines.inspect.__main__ import main
 from tests.data_pipelines import shards, tables
 from tests.data_pipelines.test_inspect_check import bridge
-from tests.pages import CHROMIUM, Page, check_closed, chromium
+from tests.pages import Page, check_closed, chromium, needs_chromium
 
 HOSTILE = '<script>alert("x")</script> & <img src=x onerror=y>'
 NAN = "record 2: steps/observation/state at step 1, dimension 0 is nan"
@@ -194,7 +194,7 @@ def test_real_bridge(shared, tmp_path):
     assert len(seen.values("img", "src")) == 3 * 2
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needs_chromium
 def test_chromium_shows_it_without_console_errors(tmp_path):
     out, picture, phone = tmp_path / "p.html", tmp_path / "page.png", "--window-size=390,2000"
     page(toy(tmp_path), out)

@@ -5,7 +5,9 @@ import pytest
 
 from data_pipelines import opening, pipeline
 from data_pipelines.oxe import published
+from data_pipelines.oxe.registry import find
 from tests.data_pipelines import shards
+from tests.data_pipelines.oxe import fakes
 from vidact import actions
 from vidact.errors import UserError
 
@@ -86,6 +88,11 @@ def test_native_rates_differ_and_are_told(roots):
     [
         ({"sources": (("rlds:a", 0.0),)}, "'rlds:a' with weight 0.0: give each data set once"),
         ({"sources": (("rlds:a", 1.0), ("rlds:a", 1.0))}, "'rlds:a' with weight 1.0: give each"),
+        ({"sources": (("rlds:a", "1"),)}, r"\('rlds:a', '1'\): want"),
+        ({"sources": (("rlds:a", float("inf")),)}, "'rlds:a' with weight inf: give each"),
+        ({"sources": (("rlds:a",),)}, r"\('rlds:a',\): want \(KIND:DIR, weight\)"),
+        ({"sources": ("rlds:a",)}, r"'rlds:a': want \(KIND:DIR, weight\)"),
+        ({"sources": (("a", 1.0, "state"),)}, r"\('a', 1\.0, 'state'\): want \(KIND:DIR, weight\)"),
         ({"mixture": "soup"}, "soup"),
     ],
 )
@@ -131,6 +138,26 @@ def test_published_statistics(shared):
     config.registry, config.image_key = "", "observation/image_0"
     with pytest.raises(UserError, match="nobody published any of bridge_dataset"):
         pipeline.make_dataset(config, seed=0, batch_size=2)
+
+
+def test_statistics_published_at_another_rate(tmp_path):
+    """Displacements at 5 Hz are three times those at 15."""
+    root = str(fakes.write(tmp_path, find("taco_play")))
+    config = shards.config(root, registry="auto", held_out=0.0, statistics="published")
+    wanted = published.find("taco_play")["action"].q99[:6]
+    for own in (0.0, 15.0):
+        config.fps = own
+        found = pipeline.make_dataset(config, seed=0, batch_size=2).statistics[0]["action"]
+        np.testing.assert_array_equal(found.q99[:6], wanted)
+    config.fps = 5.0
+    message = (
+        r"config\.data\.statistics='published': those of taco_play are of 15 steps a second, "
+        r"config\.data\.fps=5: set "
+    )
+    with pytest.raises(UserError, match=message):
+        pipeline.make_dataset(config, seed=0, batch_size=2)
+    config.statistics = "measured"
+    pipeline.make_dataset(config, seed=0, batch_size=2)
 
 
 def test_columns_in_another_order(shared):

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from data_pipelines.data_set import DataSet
+from data_pipelines.episode import Keys
 from data_pipelines.rates import resample, resampled_length
+from data_pipelines.sources.rlds import open_rlds
 from tests.data_pipelines import shards
 from vidact.errors import UserError
 
@@ -52,10 +55,26 @@ def test_a_slower_data_set_repeats_frames_and_divides_displacements(episode):
     np.testing.assert_allclose(found.actions[:16, 0].sum(), episode.actions[:8, 0].sum())
 
 
+def test_displacements_that_add_up_to_more_than_float32_holds(episode):
+    episode.actions[4:, 0] = 2e38
+    with pytest.raises(
+        UserError, match=r"displacements at step 1, .* is 7\.9999\d*e\+38, more than float32"
+    ):
+        resample(episode, 20.0, 5.0, deltas=(0,))
+
+
 @pytest.mark.parametrize("wanted", [3.0, 5.0, 15.0, 20.0, 60.0])
 def test_lengths_are_known_beforehand(episode, wanted):
     assert resampled_length(9, 20.0, wanted) == len(resample(episode, 20.0, wanted, ()))
     assert resampled_length(0, 20.0, wanted) == 0
+
+
+@pytest.mark.parametrize("wanted", [5000.0, 401.0, -1.0, float("nan")])
+def test_a_rate_that_would_repeat_frames_without_end(tmp_path, wanted):
+    root = shards.write(tmp_path, [shards.episode(0, steps=9)])
+    (root / "metadata.json").write_text('{"fps": 4.0}')
+    with pytest.raises(UserError, match=rf"config\.data\.fps={wanted:g}: .* has 4 steps a second"):
+        DataSet(open_rlds(str(root)), Keys(cameras={}, deltas=()), wanted)
 
 
 def test_a_data_set_at_another_rate_must_say_what_its_actions_are(tmp_path):

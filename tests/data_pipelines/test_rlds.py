@@ -7,9 +7,11 @@ import pytest
 from etils import epath
 
 from data_pipelines import rlds_writer
+from data_pipelines.oxe.registry import find
 from data_pipelines.sources.records import TFRecordShard
 from data_pipelines.sources.rlds import open_rlds
 from tests.data_pipelines import shards
+from tests.data_pipelines.oxe import fakes
 from vidact.errors import UserError
 
 BRIDGE = "observation/image_0"
@@ -177,6 +179,36 @@ def test_wrong_shape(tmp_path):
     features.write_text(text)
     with pytest.raises(UserError, match=r"record 0: steps/action has 12 numbers, which .* .7,. do"):
         shards.opened(folder).episode(0)
+
+
+@pytest.mark.parametrize("rate", ['"fast"', "0", "-5", "NaN", "1e9", "true", "[20]"])
+def test_a_rate_that_cannot_be(tmp_path, rate):
+    folder = shards.write(tmp_path, [shards.episode(0)])
+    (folder / "metadata.json").write_text(f'{{"fps": {rate}}}')
+    with pytest.raises(
+        UserError, match=r"metadata\.json: fps is .*, not a rate up to 1000; mend it"
+    ):
+        open_rlds(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("stored", "claimed", "told"),
+    [
+        (np.int32, "uint8", "steps/action holds 300, which is no uint8"),
+        (np.float32, "int32", "steps/action is a float_list, not a int64_list"),
+    ],
+)
+def test_numbers_of_another_type_than_stated(tmp_path, stored, claimed, told):
+    values = np.full((10, 2), 300, stored)
+    row = find("bridge_dataset")
+    folder = fakes.write(tmp_path, row, action=values) / "1.0.0"
+    features = folder / "features.json"
+    described = json.loads(features.read_text())
+    step = described["featuresDict"]["features"]["steps"]["sequence"]["feature"]
+    step["featuresDict"]["features"]["action"]["tensor"]["dtype"] = claimed
+    features.write_text(json.dumps(described))
+    with pytest.raises(UserError, match=f"record 1: {told}"):
+        open_rlds(str(folder)).recording(1, ("action",))
 
 
 def test_real_bridge_shard(shared):

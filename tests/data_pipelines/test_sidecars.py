@@ -49,5 +49,14 @@ def test_what_is_no_sidecar_is_named(files, tmp_path):
     sidecars.write(other, Windows(EPISODES[:2], STARTS[:2]), {"coarse": np.zeros((3, 1))})
     with pytest.raises(UserError, match="coarse has not 2 rows"):
         sidecars.Sidecar([other])
+    for names in (
+        {"episodes": EPISODES[:2], "starts": STARTS[:3]},
+        {"episodes": EPISODES[:2].astype(np.float32), "starts": STARTS[:2]},
+        {"episodes": np.int64(0), "starts": np.int64(0)},
+    ):
+        arrays = {name: np.asarray(values) for name, values in names.items()}
+        safetensors.numpy.save_file({**arrays, "coarse": np.zeros((2, 1))}, other)
+        with pytest.raises(UserError, match=r"other\.safetensors: .*no sidecar"):
+            sidecars.Sidecar([other])
     with pytest.raises(UserError, match="no such file"):
         sidecars.Sidecar([tmp_path / "none.safetensors"])

@@ -54,6 +54,18 @@ def test_a_second_pass_reads_nothing_until_a_file_changes(tmp_path):
         surveyed(shards.opened(folder), [0, 1])
 
 
+@pytest.mark.parametrize("text", ["null", "{}", '{"lengths": [1], "statistics": {}, "bad": []}'])
+def test_a_kept_pass_that_is_none_is_done_again(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = shards.opened(shards.write(tmp_path, [shards.episode(i) for i in range(3)]))
+    first = surveyed(source, [0, 1])
+    (kept,) = survey.folder().iterdir()
+    kept.write_text(text)
+    again = surveyed(source, [0, 1])
+    np.testing.assert_array_equal(again.lengths, first.lengths)
+    assert again.statistics["action"].to_json() == first.statistics["action"].to_json()
+
+
 def test_what_is_bad_is_told_each_time(tmp_path):
     episodes = [shards.episode(i) for i in range(3)]
     episodes[2]["steps"][1]["observation"]["state"][0] = np.nan

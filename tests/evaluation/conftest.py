@@ -20,3 +20,15 @@ def run(workdir):
 @pytest.fixture
 def dataset(run):
     return opening.held_out(run)
+
+
+@pytest.fixture
+def mixture(workdir, tmp_path):
+    """A work directory of a run on two data sets; see `tiny_run.mixture`."""
+    return tiny_run.mixture(workdir, tmp_path)
+
+
+@pytest.fixture
+def gripper(mixture):
+    """That run, to be measured on the second data set."""
+    return opening.open_run(mixture, None, ["--config.evaluate.data_set=gripper"])

@@ -25,6 +25,9 @@ def test_a_missing_file_is_none_and_a_damaged_one_is_named(tmp_path):
     path.write_text('{"a": ')
     with pytest.raises(UserError, match=r"result\.json"):
         files.read_json(path)
+    path.write_text("[1]")
+    with pytest.raises(UserError, match=r"result\.json: holds no JSON object"):
+        files.read_json(path)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
@@ -33,6 +36,33 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     with pytest.raises(TypeError):
         files.write_json(path, {"a": object()})
     assert files.read_json(path) == {"a": 1}
+
+
+def write_result(folder, text: str, disk: str = "/dev/null") -> None:
+    """Two files of one result; `disk` may be full."""
+    with files.together(folder, "all.json") as place, open(disk, "w") as file:
+        (place / "a.txt").write_text(text)
+        files.write_json(place / "all.json", {"text": text})
+        file.write(text)
+        file.flush()
+
+
+def test_files_of_one_result_come_together_or_not_at_all(tmp_path):
+    write_result(tmp_path, "old")
+    with pytest.raises(UserError, match="No space left on device; make room"):
+        write_result(tmp_path, "new", "/dev/full")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert files.read_json(tmp_path / "all.json") == {"text": "old"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "all.json"]
+
+
+def test_files_that_were_exchanged_in_part_are_described_by_none(tmp_path):
+    write_result(tmp_path, "old")
+    (tmp_path / "a.txt").unlink()
+    (tmp_path / "a.txt").mkdir()  # which no file can replace
+    with pytest.raises(IsADirectoryError):
+        write_result(tmp_path, "new")
+    assert not (tmp_path / "all.json").exists()
 
 
 def test_videos_side_by_side():

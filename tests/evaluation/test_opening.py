@@ -23,6 +23,7 @@ def test_overrides_reach_the_run(workdir):
         ("--config.model.depth=2", "fixed by the training"),
         ("--config.evaluate.nonsense=2", "nonsense"),
         ("--config.evaluate.clips=0", "at least 1"),
+        ("--config.evaluate.action_steps=-3", "at least 0"),
         ("--nonsense", "unknown argument"),
     ],
 )
@@ -52,7 +53,8 @@ def test_windows_are_grouped_by_the_metadata(dataset):
 
 def test_without_a_task_the_data_set_is_the_group(run, tmp_path):
     run.config.data.root = str(tiny_run.write_data(tmp_path / "other", metadata=False))
-    assert list(opening.windows_by_task(opening.held_out(run))) == ["squares"]
+    dataset = opening.held_out(run, other_data=True)
+    assert list(opening.windows_by_task(dataset)) == ["squares"]
 
 
 def test_an_instruction_names_the_task_where_metadata_do_not(dataset):

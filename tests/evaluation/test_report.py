@@ -2,12 +2,14 @@
 
 import base64
 import io
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pages import CHROMIUM, Page, check_closed, chromium
+from tests.evaluation import tiny_run
+from tests.pages import Page, check_closed, chromium, needs_chromium
 from vidact import evaluate, sample
 from vidact.errors import UserError
 from vidact.evaluation import report
@@ -15,9 +17,10 @@ from vidact.evaluation.files import EVALUATION, TIMINGS, read_json, save_loop, w
 from vidact.processes.joint_time import MODES
 
 
-@pytest.fixture
-def measured(workdir):
+@pytest.fixture(scope="module")
+def measured_once(tmp_path_factory):
     """A work directory with samples of all modes, an evaluation and its films."""
+    workdir = tiny_run.copy(tmp_path_factory, tmp_path_factory.mktemp("measured"))
     sample.main(["--checkpoint", str(workdir), "--count", "2"])
     evaluate.main(["--checkpoint", str(workdir), "--config.evaluate.tasks=()"])
     path = workdir / EVALUATION
@@ -32,6 +35,12 @@ def measured(workdir):
     return workdir
 
 
+@pytest.fixture
+def measured(measured_once, tmp_path):
+    """A copy of it, of the test's own."""
+    return shutil.copytree(measured_once, tmp_path / "run")
+
+
 def test_the_whole_report(measured):
     path = report.write_report(measured)
     text = path.read_text()
@@ -43,7 +52,16 @@ def test_the_whole_report(measured):
     for source in sources:
         frames(source)
     words = " ".join(" ".join(page.texts).split())
-    for expected in ("54/60", "0.80 to 0.95", "11/60", "90%", "1 min 40 s", *MODES):
+    assert "several checkpoints" not in words and words.count("step 0, squares") == 2 + len(MODES)
+    for expected in (
+        "evaluated step 0",
+        "54/60",
+        "0.80 to 0.95",
+        "11/60",
+        "90%",
+        "1 min 40 s",
+        *MODES,
+    ):
         assert expected in words, expected
     lines = page.values("polyline", "class")
     assert lines.count("true") == lines.count("generated") == 3 * 2 * 4
@@ -90,12 +108,40 @@ def test_results_that_do_not_fit_are_named_and_the_old_report_stays(measured):
     assert (measured / "report.html").read_text() == before
 
 
+def test_pictures_are_read_inside_of_the_work_directory_alone(measured, tmp_path):
+    evaluation = read_json(measured / EVALUATION)
+    secret = tmp_path / "secret.webp"
+    shutil.copy(measured / evaluation["tasks"][0]["films"][0], secret)
+    (measured / "link.webp").symlink_to(secret)
+    for name in (str(secret), "../secret.webp", "rollouts/../../secret.webp", "link.webp"):
+        evaluation["tasks"][0]["films"] = [name]
+        write_json(measured / EVALUATION, evaluation)
+        with pytest.raises(UserError, match=f"{name}: lies outside of"):
+            report.write_report(measured)
+    evaluation["tasks"][0]["films"] = ["config.json"]
+    write_json(measured / EVALUATION, evaluation)
+    with pytest.raises(UserError, match=r"config\.json: not a WebP file"):
+        report.write_report(measured)
+    assert not (measured / "report.html").exists()
+
+
+def test_figures_of_several_checkpoints_are_told_apart(measured):
+    path = measured / "samples" / "joint.json"
+    write_json(path, read_json(path) | {"step": 7, "data_set": "<circles>"})
+    text = report.write_report(measured).read_text()
+    check_closed(text)
+    words = " ".join(" ".join(Page(text).texts).split())
+    assert "several checkpoints or data sets" in words
+    assert words.count("joint samples: step 7, <circles>") == 1
+    assert words.count("step 7, <circles>") == 2 and "evaluation: step 0, squares" in words
+
+
 def test_no_run_no_report(tmp_path):
     with pytest.raises(UserError, match="work directory"):
         report.main(["--checkpoint", str(tmp_path / "nowhere")])
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needs_chromium
 def test_chromium_shows_it_without_console_errors(measured, tmp_path):
     page = report.write_report(measured, tmp_path / "report.html")
     picture = tmp_path / "page.png"
@@ -110,7 +156,7 @@ def test_chromium_shows_it_without_console_errors(measured, tmp_path):
     assert "<title>7 of 7</title>" in dom
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needs_chromium
 def test_a_console_error_would_be_noticed(tmp_path):
     page = tmp_path / "bad.html"
     page.write_text("<!doctype html><script>missing()</script>")

@@ -39,20 +39,40 @@ def _written(folder: pathlib.Path) -> pathlib.Path:
     return write(folder)
 
 
+def mixture(workdir: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """Makes a copied run one on two data sets, `squares` and `gripper`, of the same weights.
+
+    Those of `gripper` have 3 columns, of which the last is a gripper of 0 and 1, mostly 1.
+    """
+    settings = runs.read_config(workdir)
+    second = write_data(folder, name="gripper", columns=3, episodes=5)
+    settings.data.sources = ((settings.data.root, 1.0), (str(second), 3.0, {"gripper": 2}))
+    both = pipeline.make_dataset(settings.data, seed=0, batch_size=1)
+    measured = dict(zip(both.source.names, both.statistics, strict=True))
+    runs.write_assets(workdir, None, measured, both.source, {})
+    runs.write_config(workdir, settings)
+    return workdir
+
+
 def write_data(
-    folder: pathlib.Path, metadata: bool = True, damaged: Sequence[tuple[int, int]] = ()
+    folder: pathlib.Path,
+    metadata: bool = True,
+    name: str = "squares",
+    columns: int = 4,
+    episodes: int = EPISODES,
+    damaged: Sequence[tuple[int, int]] = (),
 ) -> pathlib.Path:
     """A square moves over a grey floor; each task has half of the episodes.
 
     The frames of `damaged`, (episode, step), are cut short.
     """
-    spec = rlds_writer.features((64, 64, 3), 4, 4, METADATA if metadata else {})
-    episodes = [_episode(number, metadata) for number in range(EPISODES)]
+    spec = rlds_writer.features((64, 64, 3), columns, columns, METADATA if metadata else {})
+    written = [_episode(number, metadata, columns, episodes) for number in range(episodes)]
     for episode, step in damaged:
-        image = episodes[episode]["steps"][step]["observation"]["image"]
+        image = written[episode]["steps"][step]["observation"]["image"]
         image.truncate(len(image.getvalue()) // 2)
-    rlds_writer.write(folder / "squares" / "1.0.0", episodes, spec, "squares", {"fps": 20.0})
-    return folder / "squares" / "1.0.0"
+    rlds_writer.write(folder / name / "1.0.0", written, spec, name, {"fps": 20.0})
+    return folder / name / "1.0.0"
 
 
 def config(root: pathlib.Path) -> ml_collections.ConfigDict:
@@ -93,18 +113,22 @@ def write(folder: pathlib.Path, damaged: Sequence[tuple[int, int]] = ()) -> path
     return workdir
 
 
-def _episode(number: int, metadata: bool) -> dict:
+def _episode(number: int, metadata: bool, columns: int, episodes: int) -> dict:
     rng = np.random.default_rng(number)
-    task = list(TASKS)[number * len(TASKS) // EPISODES]
+    task = list(TASKS)[number * len(TASKS) // episodes]
     images = []
     for step in range(STEPS):
         picture = np.full((64, 64, 3), 96, np.uint8)
         picture[8 + number : 24 + number, 3 * step : 3 * step + 16] = (200, 40, 40)
         images.append(simplejpeg.encode_jpeg(picture, quality=90))
+    states = rng.normal(size=(STEPS, columns)).astype(np.float32)
+    actions = rng.uniform(-1, 1, (STEPS, columns)).astype(np.float32)
+    if columns == 3:
+        actions[:, 2] = rng.uniform(size=STEPS) < 0.8
     return rlds_writer.episode(
         images=images,
-        states=rng.normal(size=(STEPS, 4)).astype(np.float32),
-        actions=rng.uniform(-1, 1, (STEPS, 4)).astype(np.float32),
+        states=states,
+        actions=actions,
         rewards=[0.0] * STEPS,
         instruction=TASKS[task] if metadata else "move the square",
         terminal=True,

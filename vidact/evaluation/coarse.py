@@ -1,7 +1,7 @@
 """Coarse actions: what a trained model samples for recorded windows, from which a refiner learns.
 
-A model errs less on windows that it was trained on. Where there are demonstrations enough, train it
-on one part and write coarse actions for another.
+A model errs less on windows that it was trained on. Where there are demonstrations enough, hold many
+out of its training: coarse actions are written for them too.
 """
 
 import pathlib
@@ -18,7 +18,7 @@ from data_pipelines.sources.opening import KINDS
 from data_pipelines.windows import Windows
 from vidact.encoders.encode import encode
 from vidact.errors import UserError
-from vidact.evaluation import opening, sampling
+from vidact.evaluation import members, opening, sampling
 from vidact.evaluation.metrics.actions import mean_absolute_error
 from vidact.evaluation.policy import batches
 from vidact.inputs import observe
@@ -58,9 +58,15 @@ def write(run: Run, path: pathlib.Path, count: int) -> tuple[int, int]:
       How many windows it holds, and how many it lacks since they cannot be read.
 
     Raises:
-      UserError: no window can be read, or the file holds coarse actions of another kind.
+      UserError: the data are not those that the run was trained on, no window can be read, or the
+        file holds coarse actions of another kind.
     """
     parts = [_dataset(run, split) for split in pipeline.SPLITS if split == "train" or _holds(run)]
+    if not members.is_own(run, parts[0].source):
+        raise UserError(
+            f"{parts[0].source.name}: not the data that {run.workdir} was trained on, whose "
+            "statistics normalise what it samples; set config.data.root to those"
+        )
     told = identity(run, parts[0], count)
     coarse.check_free(path, told)
     chosen = _choose(run, parts, count)

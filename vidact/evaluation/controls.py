@@ -18,8 +18,8 @@ class Demonstrations:
     """What is recorded of one task.
 
     Attributes:
-      actions: of each training episode, in the units of the data set; an RLDS episode's last
-        action leads to no frame and is left out.
+      actions: of each training episode of the data set, in its units; an RLDS episode's last action
+        leads to no frame and is left out.
       starts: hand and object, metres, at the start of every episode, held-out ones included; empty
         where the data set does not say.
     """
@@ -28,18 +28,25 @@ class Demonstrations:
     starts: list[Float[np.ndarray, " k"]]
 
 
-def demonstrations(dataset: WindowDataset, tasks: Sequence[str]) -> dict[str, Demonstrations]:
+def demonstrations(
+    dataset: WindowDataset, tasks: Sequence[str], number: int
+) -> dict[str, Demonstrations]:
     """Reads all episodes of some tasks, without decoding a frame.
+
+    Args:
+      dataset: windows of any split.
+      tasks: names in `tasks.TASKS`.
+      number: which of its data sets: each holds out episodes of its own.
 
     Raises:
       UserError: a task has no training episode.
     """
-    source = dataset.source
-    training, _ = windows.split_episodes(len(source), dataset.config.held_out)
+    data_set = dataset.source.data_sets[number]
+    training, _ = windows.split_episodes(len(data_set), dataset.config.held_out)
     trained_on = set(training.tolist())
     found = {task: Demonstrations([], []) for task in tasks}
-    for index in tqdm.trange(len(source), desc="reading episodes", unit="episode", delay=5):
-        episode = source.episode(index)
+    for index in tqdm.trange(len(data_set), desc="reading episodes", unit="episode", delay=5):
+        episode = data_set.numbers(index)
         recorded = found.get(task_of(episode) or "")
         if recorded is None:
             continue
@@ -51,7 +58,7 @@ def demonstrations(dataset: WindowDataset, tasks: Sequence[str]) -> dict[str, De
     for task, recorded in found.items():
         if not recorded.actions:
             raise UserError(
-                f"{source.name}: holds no training episode of {task}; set config.evaluate.tasks "
+                f"{data_set.name}: holds no training episode of {task}; set config.evaluate.tasks "
                 "to tasks that it holds, or to '()' for no rollouts"
             )
     return found

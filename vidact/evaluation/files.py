@@ -1,10 +1,12 @@
 """Result files: JSON that every reader takes, and looping pictures."""
 
+import contextlib
 import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,31 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@contextlib.contextmanager
+def together(folder: pathlib.Path, last: str) -> Iterator[pathlib.Path]:
+    """A place for files of one result, which come into `folder` all at once, or none does.
+
+    Args:
+      folder: made if it is not there.
+      last: name of the file that describes the others. It is gone while they are exchanged, and
+        comes last: it never describes files of another result.
+
+    Raises:
+      UserError: they cannot be written; what was in `folder` stays.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as partial:
+        place = pathlib.Path(partial)
+        try:
+            yield place
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{folder}: {reason}; make room or choose another folder") from error
+        (folder / last).unlink(missing_ok=True)
+        for path in sorted(place.iterdir(), key=lambda path: path.name == last):
+            os.replace(path, folder / path.name)
+
+
 def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
     """Writes JSON, whole or not at all; NaN and infinity, which JSON lacks, become null."""
     text = json.dumps(_plain(value), indent=1, allow_nan=False)
@@ -42,11 +69,14 @@ def read_json(path: pathlib.Path) -> dict[str, Any] | None:
       UserError: the file is damaged.
     """
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); remove it and measure again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds no JSON object; remove it and measure again")
+    return value
 
 
 def beside(*videos: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H V 3"]:

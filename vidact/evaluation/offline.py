@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from data_pipelines.pipeline import WindowDataset
 from vidact.batch import Batch
-from vidact.evaluation import opening, sampling
+from vidact.evaluation import members, opening, sampling
 from vidact.evaluation.metrics import psnr
 from vidact.evaluation.metrics.actions import action_errors
 from vidact.evaluation.policy import batches
@@ -76,7 +76,7 @@ def measure(run: Run, dataset: WindowDataset) -> Offline:
         psnr_gain_db=psnr.mean_db(found.gain),
         moving_psnr_gain_db=psnr.mean_db(found.moving_gain),
         codec_psnr_db=psnr.mean_db(found.codec),
-        action_errors=_errors_by_task(run, chosen, found),
+        action_errors=_errors_by_task(chosen, found, _mean_action(run, dataset)),
     )
 
 
@@ -87,10 +87,16 @@ def _choose(dataset: WindowDataset, clips: int) -> dict[str, Int[np.ndarray, " n
     return {task: opening.spread(windows, share) for task, windows in groups.items()}
 
 
+def _mean_action(run: Run, dataset: WindowDataset) -> Float[np.ndarray, " A"]:
+    """Of the training episodes; zero in the columns that other data sets of the run have beside."""
+    mean = members.measured(run, dataset)["action"].mean
+    return np.pad(mean, (0, dataset.widths["action"] - len(mean)))
+
+
 def _errors_by_task(
-    run: Run, chosen: dict[str, Int[np.ndarray, " n"]], found: _Compared
+    chosen: dict[str, Int[np.ndarray, " n"]], found: _Compared, mean: Float[np.ndarray, " A"]
 ) -> dict[str, dict[str, float]]:
-    errors, begin, mean = {}, 0, run.own["action"].mean
+    errors, begin = {}, 0
     for task, windows in chosen.items():
         mine = slice(begin, begin + len(windows))
         begin += len(windows)

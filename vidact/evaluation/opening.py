@@ -13,6 +13,7 @@ from data_pipelines.loading import WindowDataset
 from data_pipelines.opening import open_source
 from vidact import command
 from vidact.errors import UserError
+from vidact.evaluation import members
 from vidact.simulators.tasks import TASKS
 from vidact.training import runs
 from vidact.training.runs import Run
@@ -46,22 +47,32 @@ def open_run(checkpoint: str | pathlib.Path, step: int | None, overrides: Sequen
     for name in COUNTS:
         if config.evaluate[name] < 1:
             raise UserError(f"config.evaluate.{name}={config.evaluate[name]}: must be at least 1")
-    if config.evaluate.seed < 0:  # those below are the demonstrations'
-        raise UserError(f"config.evaluate.seed={config.evaluate.seed}: must be at least 0")
+    # Seeds below 0 are the demonstrations'; 0 action steps are as many as the video's.
+    for name in ("seed", "action_steps"):
+        if config.evaluate[name] < 0:
+            raise UserError(f"config.evaluate.{name}={config.evaluate[name]}: must be at least 0")
     return dataclasses.replace(runs.load(checkpoint, step), config=config)
 
 
-def held_out(run: Run) -> WindowDataset:
-    """The windows of the run's held-out episodes.
+def held_out(run: Run, other_data: bool = False) -> WindowDataset:
+    """The windows of the run's held-out episodes, of several data sets those of `run.data_set`.
+
+    Args:
+      run: a trained model.
+      other_data: whether config.data.root may name data that the run was not trained on.
 
     Raises:
-      UserError: the data set cannot be read, or the run holds out nothing.
+      UserError: the data set cannot be read or is not the run's, the run holds out nothing, or none
+        of several data sets is named.
     """
     data = run.config.data
+    members.number(run)  # before anything is read
     if not data.held_out:
         raise UserError("config.data.held_out=0: this run holds out no episode; train another")
     source = open_source(data)
-    return pipeline.make_dataset(
+    if not other_data:
+        members.check_own(run, source)
+    dataset = pipeline.make_dataset(
         data,
         seed=0,
         batch_size=1,
@@ -70,6 +81,8 @@ def held_out(run: Run) -> WindowDataset:
         statistics=list(run.statistics.values()),
         read_text=run.read_text,
     )
+    members.check_widths(run, dataset)
+    return members.only(run, dataset)
 
 
 def windows_by_task(dataset: WindowDataset) -> dict[str, Int[np.ndarray, " n"]]:

@@ -6,7 +6,8 @@ Examples:
 
 It shows what the other commands left in the work directory (metrics.jsonl of vidact.train,
 samples/ of vidact.sample, evaluation.json and rollouts/ of vidact.evaluate, and timings.json of
-vidact.quickstart, which maps names to seconds) and says what has not been measured yet.
+vidact.quickstart, which maps names to seconds) and says what has not been measured yet. Figures
+stand beside their checkpoint's step and data set; where these differ, the page's head says so.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import markupsafe
 
 from vidact import command
 from vidact.errors import UserError
-from vidact.evaluation import report_parts
+from vidact.evaluation import origins, report_parts
 from vidact.evaluation.files import EVALUATION, REPORT, SAMPLES, TIMINGS, read_json
 from vidact.training import logs, runs
 
@@ -53,7 +54,8 @@ def write_report(
       The file.
 
     Raises:
-      UserError: no work directory, or one of its files is damaged or of another version.
+      UserError: no work directory, or one of its files is damaged, of another version, or names a
+        picture outside of it.
     """
     workdir = pathlib.Path(workdir)
     out = workdir / REPORT if out is None else pathlib.Path(out)
@@ -85,7 +87,9 @@ def _context(workdir: pathlib.Path) -> dict[str, Any]:
         "losses": report_parts.losses(rows),
         "timings": report_parts.timings(rows, evaluation, samples, timings),
         "samples": SAMPLES,
-        "embed": lambda name: _embed(workdir / name),
+        "embed": lambda name: _embed(origins.picture(workdir, name)),
+        "origin": origins.origin,
+        "several": origins.several(evaluation, samples),
     }
 
 
@@ -96,12 +100,8 @@ def _template() -> jinja2.Template:
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
-def _embed(path: pathlib.Path) -> markupsafe.Markup:
+def _embed(data: bytes) -> markupsafe.Markup:
     """A WebP file as a data URI."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: missing; sample or evaluate again") from error
     return markupsafe.Markup(f"data:image/webp;base64,{base64.b64encode(data).decode()}")
 
 

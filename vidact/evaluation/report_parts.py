@@ -56,6 +56,7 @@ def facts(
     if measured:
         found.append(("parameters", f"{measured['parameters'] / 1e6:.2f} M"))
     if evaluation:
+        found.append(("evaluated", f"step {evaluation['step']}"))
         found.append(("codec PSNR", decibels(evaluation["held_out"]["codec_psnr_db"])))
         found.append(("PSNR gain", decibels(evaluation["held_out"]["psnr_gain_db"])))
         found.append(("… moving pixels", decibels(evaluation["held_out"]["moving_psnr_gain_db"])))

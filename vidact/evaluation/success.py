@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from data_pipelines.pipeline import WindowDataset
 from vidact.errors import UserError
+from vidact.evaluation import members, robot
 from vidact.evaluation.controls import Demonstrations, demonstrations
 from vidact.evaluation.metrics.intervals import wilson
 from vidact.evaluation.policy import Policy
@@ -18,9 +19,6 @@ from vidact.evaluation.rollouts import Rollouts, held_out_seeds, roll_out
 from vidact.simulators import baselines, tasks
 from vidact.simulators.pool import EnvironmentPool
 from vidact.training.runs import Run
-
-ACTIONS = 4
-"""Meta-World's: hand x, y, z and gripper."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,30 +66,14 @@ def check(run: Run) -> None:
     """Whether the run can act in the simulator as config.evaluate asks.
 
     Raises:
-      UserError: a setting is wrong, the run's robot is another one or has several cameras, or
+      UserError: a setting is wrong, the run does not act as the simulator's robot does, or
         Meta-World is missing.
     """
     config = run.config.evaluate
     for name in config.tasks:
         tasks.find_task(name)
     tasks.find_starts(config.starts)
-    horizon = run.config.data.frames - 1
-    if config.execute > horizon:
-        raise UserError(
-            f"config.evaluate.execute={config.execute}: this run's chunks hold {horizon} actions; "
-            f"choose 1 to {horizon}"
-        )
-    if tuple(run.config.data.tiles) != (1, 1):
-        raise UserError(
-            f"config.data.tiles={tuple(run.config.data.tiles)}: this run's frames are tiled, the "
-            "simulator has one camera; add --config.evaluate.tasks='()' or train with one camera"
-        )
-    found = len(run.own["action"].mean)
-    if found != ACTIONS:
-        raise UserError(
-            f"config.evaluate.tasks={tuple(config.tasks)}: this run's actions have {found} "
-            f"dimensions, Meta-World's {ACTIONS}; add --config.evaluate.tasks='()'"
-        )
+    robot.check(run)
     if importlib.util.find_spec("metaworld") is None:
         raise UserError("metaworld: not installed; run `pip install -e '.[metaworld]'`")
 
@@ -108,7 +90,7 @@ def measure(run: Run, dataset: WindowDataset, films: int = 0) -> Iterator[TaskSu
       UserError: the data set holds no demonstration of a task.
     """
     config = run.config.evaluate
-    recorded = demonstrations(dataset, config.tasks)
+    recorded = demonstrations(dataset, config.tasks, members.number(run))
     policy = Policy(run, config.steps)
     seeds = held_out_seeds(config.seed, config.rollouts)
     starts = tasks.find_starts(config.starts)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from vidact.simulators import gl
-from vidact.simulators.tasks import WIDE, StartDistribution, find_task
+from vidact.simulators.tasks import IMAGE_PIXELS, WIDE, StartDistribution, find_task
 
 gl.activate()  # before mujoco is imported
 
@@ -25,11 +25,9 @@ from metaworld.policies import ENV_POLICY_MAP  # noqa: E402
 # The experts ask for more than the action range; we clip what they ask for.
 warnings.filterwarnings("ignore", message=r"Constant\(s\) may be too high")
 
-CONTROL_HZ = 20.0
 ACTION_REPEAT = 4
 """Simulator steps (80 Hz) for which one action is held."""
 MAX_SIMULATOR_STEPS = 500
-IMAGE_PIXELS = 64
 RENDER_PIXELS = 2 * IMAGE_PIXELS
 CAMERA = "corner4"
 """A closer corner2: all objects of the wide starts are in view, half as large again."""

@@ -9,6 +9,13 @@ DEMONSTRATION_SEED = 0
 HELD_OUT_SEED = 1_000_000
 """Evaluations use the seeds from here upwards: no demonstration ever starts from one of them."""
 
+CONTROL_HZ = 20.0
+"""Actions a second."""
+IMAGE_PIXELS = 64
+"""Height and width of the camera's pictures."""
+ACTIONS = STATES = 4
+"""Hand x, y, z and gripper."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:

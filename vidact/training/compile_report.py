@@ -2,15 +2,15 @@
 
 import dataclasses
 import functools
+import pathlib
 import re
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 
 from vidact.errors import UserError
-from vidact.training import chips, hlo, roofline
+from vidact.training import chips, compiled, hlo, roofline
 from vidact.training.checked import Checked
 
 # A little less effort than usual takes minutes where the usual takes most of an hour, for the same
@@ -26,11 +26,13 @@ class Pod:
       topology: such as v5e:4x4.
       slices: how many of them.
       fast: compile with less effort.
+      keep: a folder of programs that were compiled before, see `compiled.compiled`.
     """
 
     topology: str
     slices: int = 1
     fast: bool = False
+    keep: pathlib.Path | None = None
 
     @functools.cached_property
     def devices(self) -> Sequence[Any]:
@@ -90,25 +92,17 @@ def report(checked: Checked, pod: Pod) -> Report:
       DoesNotFitError: the compiler ran out of memory.
     """
     chip = chips.chip_of(pod.topology)
-    started = time.perf_counter()
-    compiled = _compile(checked.jitted.lower(*checked.arguments), pod, chip)
-    seconds = time.perf_counter() - started
-    memory, text = compiled.memory_analysis(), compiled.as_text()
-    assert memory is not None and text is not None, "libtpu tells both"
-    # The runtime sets apart all temporaries at once; a donated result lies in its argument.
-    results = memory.output_size_in_bytes - memory.alias_size_in_bytes
-    total = memory.argument_size_in_bytes + results + memory.temp_size_in_bytes
-    total += memory.generated_code_size_in_bytes
+    found = _compiled(checked.jitted.lower(*checked.arguments), pod, chip)
     parameters, optimizer = held(checked.parameters), held(checked.optimizer)
     devices = list(checked.mesh.devices.flat)
     return Report(
-        memory=total,
+        memory=found.memory,
         room=chip.hbm,
         parameters=parameters,
         optimizer=optimizer,
-        activations=total - parameters - optimizer,
-        bound=roofline.bound(hlo.Module(text), checked.work, chip, devices),
-        seconds=seconds,
+        activations=found.memory - parameters - optimizer,
+        bound=roofline.bound(hlo.Module(found.text), checked.work, chip, devices),
+        seconds=found.seconds,
     )
 
 
@@ -151,9 +145,10 @@ def held(tree: Any) -> int:
     )
 
 
-def _compile(lowered: jax.stages.Lowered, pod: Pod, chip: chips.Chip) -> jax.stages.Compiled:
+def _compiled(lowered: jax.stages.Lowered, pod: Pod, chip: chips.Chip) -> compiled.Compiled:
+    where = f"{pod.topology} x {pod.slices}"
     try:
-        return lowered.compile(compiler_options=FAST if pod.fast else None)
+        return compiled.compiled(lowered, where, FAST if pod.fast else {}, pod.keep)
     except jax.errors.JaxRuntimeError as error:
         raise _too_large(str(error), pod, chip) from error
 

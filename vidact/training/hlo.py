@@ -9,7 +9,7 @@ something twice, and more than one whose operands are still on the chip.
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -78,14 +78,21 @@ class Message:
     Attributes:
       kind: all-gather and so on.
       size: bytes that leave a device, by the ring algorithm.
-      groups: devices that talk to each other, by their number in the program.
+      groups: devices that talk to each other, by their number in the program; none are named of
+        those that talk from slice to slice.
       times: how often a step does it.
+      slices: how many slices talk to each other.
     """
 
     kind: str
     size: float
     groups: tuple[tuple[int, ...], ...]
     times: int
+    slices: int = 1
+
+
+# An instruction, the computation that it stands in, and how often it runs.
+Kernel = tuple[dict[str, Instruction], Instruction, int]
 
 
 class Module:
@@ -108,24 +115,30 @@ class Module:
 
     def traffic(self) -> float:
         """Bytes that a device moves to and from its memory in one run."""
-        return math.fsum(times * self._moved(part, i) for part, i, times in self._run())
+        return self._total(self._run())
+
+    def _total(self, run: Iterable[Kernel]) -> float:
+        return math.fsum(times * self._moved(part, i) for part, i, times in run)
 
     def messages(self) -> list[Message]:
         """The collectives of one run."""
         found = []
         for part, instruction, times in self._run():
             kind = instruction.opcode.removesuffix("-start")
-            if kind in _COLLECTIVES:
+            if kind == "send":
+                found.append(_between_slices(instruction, times))
+            elif kind in _COLLECTIVES:
                 names = (name for name in instruction.operands if name in part)
                 given = math.fsum(size for name in names for size in part[name].sizes)
                 groups = _groups(instruction.text)
                 found.append(Message(kind, _sent(kind, given, len(groups[0])), groups, times))
         return found
 
-    def _run(
-        self, name: str | None = None, times: int = 1
-    ) -> Iterator[tuple[dict[str, Instruction], Instruction, int]]:
-        """Every instruction that is a kernel of its own, with its computation and how often."""
+    def _run(self, name: str | None = None, times: int = 1) -> Iterator[Kernel]:
+        """Every instruction that is a kernel of its own, with its computation and how often.
+
+        Of a condition's branches the one that moves most: a step that is taken, not one skipped.
+        """
         part, seen = self.computations[name or self.entry], set[str]()
         for instruction in part.values():
             yield part, instruction, times
@@ -137,13 +150,10 @@ class Module:
             elif instruction.opcode in ("call", "async-start"):
                 yield from self._run(instruction.called("to_apply|calls"), times)
             elif instruction.opcode == "conditional":
-                branches = re.findall(r"%([\w.\-]+)", _attribute(instruction.text, "branch_comput"))
-                for branch in branches[:1]:  # of equal size where there are any
-                    yield from self._run(branch, times)
+                runs = [list(self._run(name, times)) for name in _branches(instruction.text)]
+                yield from max(runs, key=self._total)
 
-    def _hidden(
-        self, fusion: Instruction, seen: set[str], times: int
-    ) -> Iterator[tuple[dict[str, Instruction], Instruction, int]]:
+    def _hidden(self, fusion: Instruction, seen: set[str], times: int) -> Iterator[Kernel]:
         """Collectives within a fusion.
 
         Some run behind other kernels, in whose fusions they are named again. A sum of which each
@@ -152,8 +162,9 @@ class Module:
         name = fusion.called("calls") or ""
         inside, part = self.computations[name], name.startswith("all-reduce-scatter")
         for instruction in inside.values():
-            if part and instruction.opcode == "all-reduce":
-                yield inside, dataclasses.replace(instruction, opcode="reduce-scatter"), times
+            if part and instruction.opcode == "all-reduce":  # what is kept the fusion writes
+                kept = dataclasses.replace(instruction, opcode="reduce-scatter", held=())
+                yield inside, kept, times
             elif instruction.opcode in _COLLECTIVES:
                 channel = _attribute(instruction.text, "channel_id")
                 if channel not in seen:
@@ -181,7 +192,7 @@ class Module:
         if kind == "custom-call" and not operands:  # a buffer is set apart
             return 0.0
         if kind.endswith("-start"):  # the results name the operands again, then what is made
-            place = len(operands)
+            place = 0 if kind == "copy-start" else len(operands)  # a copy's destination is first
             read = instruction.sizes[place] if any(given) else 0.0
             return read + instruction.held[place]
         if kind in ("dynamic-slice", "slice", "gather"):
@@ -190,10 +201,53 @@ class Module:
             return 2 * given[1]
         if kind != "fusion":
             return sum(given) + written
-        inside = self.computations[instruction.called("calls") or ""]
-        return sum(_read(inside, n, size) for n, size in enumerate(given)) + _written(
-            inside, instruction.held
+        return sum(
+            self._read(instruction, number, size) for number, size in enumerate(given)
+        ) + self._written(instruction, instruction.held)
+
+    def _inside(self, fusion: Instruction) -> dict[str, Instruction]:
+        return self.computations[fusion.called("calls") or ""]
+
+    def _read(self, fusion: Instruction, number: int, size: float) -> float:
+        """Bytes that a fusion reads of an operand: of one that is only sliced, the slices."""
+        inside = self._inside(fusion)
+        name = next(
+            i.name
+            for i in inside.values()
+            if i.opcode == "parameter" and i.text.startswith(f"{number})")
         )
+        parts = 0.0
+        for user, place in _users(inside, name):
+            if user.opcode in ("dynamic-slice", "slice", "gather") and place == 0:
+                parts += sum(user.sizes)
+            elif user.opcode == "fusion":
+                parts += self._read(user, place, size)
+            elif user.opcode not in _ELSEWHERE_COUNTED and not (
+                user.opcode == "dynamic-update-slice" and place == 0
+            ):
+                return size
+        return min(parts, size)
+
+    def _written(self, fusion: Instruction, sizes: tuple[float, ...]) -> float:
+        """Bytes that a fusion writes: where it updates an array in place, the update."""
+        inside = self._inside(fusion)
+        root = next(i for i in inside.values() if i.root)
+        if root.opcode == "custom-call":  # a collective is started or awaited
+            return 0.0
+        many = root.opcode == "tuple"
+        results = [inside[n] for n in root.operands] if many else [root] * len(sizes)
+        total = 0.0
+        for result, held in zip(results, sizes, strict=True):
+            while result.opcode == "bitcast" and result.operands[0] in inside:
+                result = inside[result.operands[0]]
+            if result.opcode in _ELSEWHERE_COUNTED:
+                continue
+            if result.opcode == "fusion" and len(result.sizes) == 1:
+                total += self._written(result, (held,))
+                continue
+            updated = result.opcode == "dynamic-update-slice"
+            total += min(held, sum(inside[result.operands[1]].sizes)) if updated else held
+        return total
 
 
 def _instruction(found: re.Match) -> Instruction:
@@ -232,24 +286,6 @@ def _size(dtype: str, shape: str, order: str, tiling: str) -> float:
     return float(math.prod(sides) * width)
 
 
-def _read(inside: dict[str, Instruction], number: int, size: float) -> float:
-    """Bytes that a fusion reads of an operand: of one that is only sliced, the slices."""
-    name = next(
-        i.name
-        for i in inside.values()
-        if i.opcode == "parameter" and i.text.startswith(f"{number})")
-    )
-    parts = 0.0
-    for user, place in _users(inside, name):
-        if user.opcode in ("dynamic-slice", "slice", "gather") and place == 0:
-            parts += sum(user.sizes)
-        elif user.opcode not in _ELSEWHERE_COUNTED and not (
-            user.opcode == "dynamic-update-slice" and place == 0
-        ):
-            return size
-    return min(parts, size)
-
-
 def _users(inside: dict[str, Instruction], name: str) -> Iterator[tuple[Instruction, int]]:
     """What uses an instruction, through mere views of it, and as which operand."""
     for user in inside.values():
@@ -260,27 +296,15 @@ def _users(inside: dict[str, Instruction], name: str) -> Iterator[tuple[Instruct
                 yield user, user.operands.index(name)
 
 
-def _written(inside: dict[str, Instruction], sizes: tuple[float, ...]) -> float:
-    """Bytes that a fusion writes: where it updates an array in place, the update."""
-    root = next(i for i in inside.values() if i.root)
-    if root.opcode == "custom-call":  # a collective is started or awaited
-        return 0.0
-    many = root.opcode == "tuple"
-    results = [inside[n] for n in root.operands] if many else [root] * len(sizes)
-    total = 0.0
-    for result, held in zip(results, sizes, strict=True):
-        while result.opcode == "bitcast" and result.operands[0] in inside:
-            result = inside[result.operands[0]]
-        if result.opcode in _ELSEWHERE_COUNTED:
-            continue
-        updated = result.opcode == "dynamic-update-slice"
-        total += min(held, sum(inside[result.operands[1]].sizes)) if updated else held
-    return total
-
-
 def _attribute(text: str, name: str) -> str:
     found = re.search(rf"\b{name}\w*=(?:\{{(.*?)\}}|(\w+))", text)
     return (found[1] or found[2]) if found else ""
+
+
+def _branches(text: str) -> list[str]:
+    """The computations among which a condition chooses."""
+    two = re.findall(r"\b(?:true|false)_computation=%([\w.\-]+)", text)
+    return two or re.findall(r"%([\w.\-]+)", _attribute(text, "branch_comput"))
 
 
 def _groups(text: str) -> tuple[tuple[int, ...], ...]:
@@ -301,6 +325,17 @@ def _groups(text: str) -> tuple[tuple[int, ...], ...]:
     if found := re.search(rf"replica_groups=\[\d+,(\d+)\]<={iota}", text):
         return _rows(_numbers(found[2], found[3]), int(found[1]))
     raise ValueError(f"{text[:200]}: who talks to whom is not known")
+
+
+def _between_slices(send: Instruction, times: int) -> Message:
+    """What a chip hands to its host for the chips of other slices, who do the same."""
+    kind = re.search(r'_xla_megascale_transfer_type="(\w+)"', send.text)
+    target = re.search(r"_xla_megascale_target=(?:\"\{([\d,]+)\}x|\{\{\d+->)", send.text)
+    if not kind or not target:
+        raise ValueError(f"{send.text[:200]}: to whom it is sent is not known")
+    name = kind[1].lower().replace("_", "-")
+    slices = len(target[1].split(",")) if target[1] else 2  # or from one chip to one other
+    return Message(name, _sent(name, send.sizes[0], slices), (), times, slices)
 
 
 def _numbers(sides: str, order: str | None) -> np.ndarray:

@@ -77,6 +77,8 @@ def _network(message: hlo.Message, chip: Chip, devices: Sequence[Any]) -> tuple[
 
     Within a slice only the links along those sides of the torus count in which a group extends.
     """
+    if message.slices > 1:
+        return "dcn", chip.dcn
     sides = 1
     for group in message.groups:
         members = [devices[number] for number in group]

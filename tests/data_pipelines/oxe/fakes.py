@@ -1,11 +1,16 @@
 """Fake episodes in the shape of a registry's row and, where known, of specs/oxe_facts.csv."""
 
 import csv
+import io
 import pathlib
 import re
+from typing import Any
 
 import numpy as np
+import simplejpeg
+import tensorflow_datasets as tfds
 
+from data_pipelines import rlds_writer
 from data_pipelines.oxe.columns import parse
 from data_pipelines.oxe.oddities import decode_characters
 from data_pipelines.oxe.row import Row
@@ -80,3 +85,46 @@ def episode(row: Row, line: dict[str, str] | None = None, steps: int = 10, seed:
     if row.decode is decode_characters:
         made[row.text] = np.array([list(text.ljust(512, b"\0"))] * steps, np.int32)
     return made
+
+
+def write(root: pathlib.Path, row: Row, steps: int = 10, **changes: np.ndarray) -> pathlib.Path:
+    """Writes two fake episodes with black frames as RLDS to root/ROW'S NAME, which it returns.
+
+    Args:
+      row: which data set.
+      steps: of each episode.
+      changes: features of both episodes; '__' in a keyword stands for '/'.
+    """
+    given = {key.replace("__", "/"): value for key, value in changes.items()}
+    made = [episode(row, steps=steps, seed=seed) | given for seed in range(2)]
+    leaves: dict[str, Any] = {
+        path: tfds.features.Text()
+        if values.dtype == object
+        else tfds.features.Tensor(shape=values.shape[1:], dtype=values.dtype)
+        for path, values in made[0].items()
+    }
+    jpeg = simplejpeg.encode_jpeg(np.zeros((16, 16, 3), np.uint8))
+    for path in filter(None, row.cameras):
+        leaves[path] = tfds.features.Image(shape=(16, 16, 3), encoding_format="jpeg")
+    spec = tfds.features.FeaturesDict({"steps": tfds.features.Dataset(_nested(leaves))})
+
+    def step(features: dict[str, np.ndarray], i: int) -> dict[str, Any]:
+        frames = {path: io.BytesIO(jpeg) for path in row.cameras if path}
+        return _nested({path: values[i] for path, values in features.items()} | frames)
+
+    folder = root / row.name / "1.0.0"
+    episodes = [{"steps": [step(features, i) for i in range(steps)]} for features in made]
+    rlds_writer.write(folder, episodes, spec, "fakes", {})
+    return folder.parent
+
+
+def _nested(leaves: dict[str, Any]) -> dict[str, Any]:
+    """{'a/b': 1} as {'a': {'b': 1}}."""
+    found: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *outer, name = path.split("/")
+        inner = found
+        for key in outer:
+            inner = inner.setdefault(key, {})
+        inner[name] = leaf
+    return found

@@ -1,5 +1,6 @@
 """Rows applied to episodes: fakes of all data sets, some by hand, and real ones of BridgeData."""
 
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -237,11 +238,15 @@ def test_texts_that_say_nothing_are_blanked_on_demand():
         ({"action": None}, r"bridge_dataset: no action among .*observation/state"),
         ({"language_instruction": None}, "bridge_dataset: no language_instruction among"),
         ({"action": np.zeros((6, 5))}, "bridge_dataset: action has 5 columns, 7 are needed"),
-        ({"action": np.zeros((5, 7))}, "bridge_dataset: action has 4 steps where others have 5"),
+        ({"action": np.zeros((5, 7))}, "bridge_dataset: action has 5 steps where others have 6"),
         ({"action": np.array([b"x"] * 6)}, "bridge_dataset: action holds no numbers"),
         (
             {"observation/state": np.where(np.arange(42).reshape(6, 7) == 22, np.inf, 0)},
-            "bridge_dataset: action at step 2, dimension 1 is inf; mend or remove the episode",
+            "bridge_dataset: observation/state at step 3, dimension 1 is inf; mend",
+        ),
+        (  # the way from one pose to the next is more than float32 holds
+            {"observation/state": np.where(np.arange(42).reshape(6, 7) < 22, 3e38, -3e38)},
+            "bridge_dataset: action at step 2, dimension 1 is -inf; mend or remove the episode",
         ),
     ],
 )
@@ -290,3 +295,60 @@ def test_real_bridge_actions_lie_in_the_published_ranges(bridge, shared):
     low, high = ([float(x) for x in line[f"action_{q}"].split()][:6] for q in ("q01", "q99"))
     actions = np.concatenate([made.action for _, made in bridge])[:, :6]
     assert ((actions >= low) & (actions <= high)).mean(0).min() > 0.9
+
+
+POSE = "observation/clip_function_input/base_pose_tool_reached"
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (zlib.compress(bytes(2**26)), "step 1: more than 4096 bytes"),
+        (zlib.compress(bytes(27))[:-5], "step 1: cut short"),
+        (zlib.compress(bytes(27)), "step 1: 27 bytes are no numbers of 4"),
+        (zlib.compress(bytes(24)), "step 1: 6 numbers where step 0 has 7"),
+        (b"no zlib", "step 1: Error -3"),
+        ("a text", "step 1: no bytes"),
+    ],
+)
+def test_compressed_states_that_are_none(step, told):
+    row = find("kuka")
+    made = fakes.episode(row, steps=3)
+    whole = zlib.compress(np.arange(7, dtype=np.float32).tobytes())
+    made[POSE] = np.array([whole, step, whole], object)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=f"^kuka: {POSE}: {told}.*; mend or remove"):
+            standardise(row, made)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_compressed_state_that_is_not_finite():
+    row = find("kuka")
+    made = fakes.episode(row, steps=3)
+    poses = np.zeros((3, 7), np.float32)
+    poses[2, 4] = np.nan
+    made[POSE] = np.array([zlib.compress(pose.tobytes()) for pose in poses], object)
+    with pytest.raises(UserError, match=f"{POSE} at step 2, dimension 4 is nan; mend"):
+        standardise(row, made)
+
+
+def test_a_number_beyond_float32_is_told_at_its_stored_step():
+    row = find("bridge_dataset")  # drops the first step
+    made = fakes.episode(row, steps=5)
+    made["observation/state"] = made["observation/state"].astype(np.float64)
+    made["observation/state"][3, 1] = 1e39
+    message = r"observation/state at step 3, dimension 1 is 1e\+39, more than float32 holds"
+    with pytest.raises(UserError, match=message):
+        standardise(row, made)
+
+
+@pytest.mark.parametrize("code", [-1, 256])
+def test_characters_that_are_none(code):
+    row = find("language_table")
+    made = fakes.episode(row, steps=3)
+    made[row.text][1, 0] = code
+    with pytest.raises(UserError, match=f"language_table: {row.text}: step 1: {code} is no byte"):
+        standardise(row, made)

@@ -372,9 +372,22 @@ def test_groups_of_rows_without_the_episode_are_not_read(tmp_path):
     refused(folder, "no sound Parquet file", "action", episode=1)
 
 
+@pytest.mark.parametrize("values", [["0"] * 6, [b"0"] * 6, [[0]] * 6])
+def test_numbers_of_episodes_that_are_none(tmp_path, values):
+    folder = lerobots.write(tmp_path, "v2.1")
+    lerobots.edit(lerobots.data_file(folder, "v2.1", 0), episode_index=values)
+    refused(folder, "episode_000000.parquet: ", "action")
+
+
 def test_too_many_rows(written, monkeypatch):
     monkeypatch.setattr("data_pipelines.sources.parquet.MAX_ROWS", 5)
     refused(written[1], "6 rows at once; at most 5 are read", "action")
+
+
+def test_too_many_numbers_in_a_row(written, monkeypatch):
+    """A few bytes may stand for lists of any length."""
+    monkeypatch.setattr("data_pipelines.sources.parquet.MAX_VALUES", 23)
+    refused(written[1], "24 values at once; at most 23 are read", "action")
 
 
 def test_arrays_as_the_datasets_library_marks_them(tmp_path):
