@@ -1,7 +1,7 @@
 """Coarse actions: what a trained model samples for recorded windows, from which a refiner learns.
 
-A model errs less on windows that it was trained on. Where there are demonstrations enough, hold many
-out of its training: coarse actions are written for them too.
+A model errs less on windows that it was trained on. Where there are demonstrations enough, hold
+many out of its training: coarse actions are written for them too.
 """
 
 import pathlib
