@@ -48,6 +48,8 @@ class Sidecar:
 
     def rows(self, windows: Windows) -> Int[np.ndarray, " n"]:
         """The row of each window, -1 where it has none."""
+        if not len(self.windows):
+            return np.full(len(windows), -1)
         mine, order = _key(self.windows), np.argsort(_key(self.windows))
         wanted = _key(windows)
         at = order[np.minimum(np.searchsorted(mine, wanted, sorter=order), len(mine) - 1)]

@@ -9,12 +9,14 @@ import pytest
 from flax import nnx
 
 from data_pipelines import encoded, pipeline
-from tests import tiny
+from data_pipelines.opening import open_source
+from tests import several, tiny
 from vidact import encode, evaluate, store, train
 from vidact.encoders import frozen
+from vidact.encoders.video import linear
 from vidact.errors import UserError
 from vidact.nn import flat
-from vidact.training import runs
+from vidact.training import prepare, runs
 
 TOKENIZER = pathlib.Path(__file__).parent / "goldens/videovla/tokenizer"
 VAE = {
@@ -106,6 +108,134 @@ def test_other_settings_and_other_data_are_refused(data, tmp_path):
     with pytest.raises(UserError, match=r"was begun differently: encoded\.json\.files"):
         encode_command(data, out, "--per-file=3")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def hurt(tmp_path_factory):
+    """As `data`, but for frame 3 of episode 1: its windows 0 to 3 cannot be read."""
+    folder = tmp_path_factory.mktemp("hurt")
+    return tiny.write_data(folder, episodes=5, steps=8, damaged=[(1, 3)])
+
+
+def opened(data, out, policy, **changes):
+    """The training windows, as `vidact.train` opens them."""
+    config = tiny.config(data, data__encoded=str(out), data__on_bad_record=policy, **changes)
+    return prepare.open_data(config, open_source(config.data))[0]
+
+
+def test_windows_that_cannot_be_read_are_left_out(hurt, tmp_path, capsys):
+    out, whole = tmp_path / "stored", dict(data__held_out=0.0)
+    encode_command(hurt, out, "--per-file=2", "--batch=4", data__on_bad_record="skip", **whole)
+    assert "encoded 31 windows" in capsys.readouterr().out.splitlines()[-2]
+    found = encoded.read(out)
+    stored, codec = encoded.latents(found), linear.load(found.codec)
+    named = list(zip(stored.windows.episodes.tolist(), stored.windows.starts.tolist(), strict=True))
+    every = [(episode, start) for episode in range(5) for start in range(7)]
+    assert named == [window for window in every if window not in [(1, s) for s in range(4)]]
+    config = tiny.config(hurt, **whole)
+    dataset = pipeline.make_dataset(config.data, seed=0, batch_size=1)
+    numbers = np.array([every.index(window) for window in named])
+    wanted = codec.encode(dataset.load(numbers).pixels)
+    latents = stored.read(np.arange(len(named)))["latents"]
+    np.testing.assert_allclose(latents, wanted, atol=2e-2)
+    # Training is told of them as of any bad record.
+    with pytest.raises(UserError, match=r"stored: leaves out 4 windows .*record 1: .* step 3"):
+        opened(hurt, out, "error", **whole)
+    train = opened(hurt, out, "skip", **whole)
+    assert len(train) == 31 and len(train.bad.reasons) == 1
+    assert "record 1: observation/image at step 3" in next(iter(train.bad.reasons))
+
+
+def test_what_is_left_out_is_said_again_after_a_kill(hurt, tmp_path, capsys):
+    out = tmp_path / "stored"
+    command = dict(data__on_bad_record="skip", data__held_out=0.0)
+    encode_command(hurt, out, "--per-file=10", **command)
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.startswith("windows left out: 4; ")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert "record 1: observation/image at step 3" in before["bad_records.txt"].decode()
+    encoded.files(encoded.read(out))[2].unlink()
+    encode_command(hurt, out, "--per-file=10", **command)
+    assert capsys.readouterr().out.splitlines()[-1] == told
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    left = sorted(out.glob("*.left_out.json"))
+    left[0].unlink()
+    with pytest.raises(UserError, match=r"stored: holds 31 windows and leaves out [0-3] of 35"):
+        opened(hurt, out, "skip", data__held_out=0.0)
+
+
+def test_a_torn_file_and_one_of_other_windows_are_encoded_again(data, tmp_path, capsys):
+    out = tmp_path / "stored"
+    encode_command(data, out, "--per-file=10")
+    files = encoded.files(encoded.read(out))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    files[0].write_bytes(before[files[0].name][:-7])
+    files[2].write_bytes(before[files[1].name])
+    encode_command(data, out, "--per-file=10")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_embeddings_are_there_whole_or_not_at_all(tmp_path):
+    found = encoded.Encoded(tmp_path, {"instructions": ["", "lift it"]})
+    assert not encoded.has_texts(found)
+    rows = np.zeros((1, 4), np.float16)
+    store.save(tmp_path / encoded.TEXTS, {"0": rows})
+    assert not encoded.has_texts(found)
+    store.save(tmp_path / encoded.TEXTS, {"0": rows, "1": rows})
+    assert encoded.has_texts(found)
+    (tmp_path / encoded.TEXTS).write_bytes((tmp_path / encoded.TEXTS).read_bytes()[:-1])
+    assert not encoded.has_texts(found)
+    assert encoded.has_texts(encoded.Encoded(tmp_path, {"instructions": []}))
+
+
+def test_another_precision_is_refused(data, tmp_path):
+    out = tmp_path / "stored"
+    encode_command(data, out)
+    with pytest.raises(UserError, match=r"was begun differently: encoded\.json\.computed_in"):
+        encode_command(data, out, encoder__dtype="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"data__buckets": ((5, 16, 16),)}, r"config\.data\.buckets: .*; leave buckets empty"),
+        ({"encoder__text": "t5", "model__text_depth": 0}, r"set config\.encoder\.text_weights"),
+        (
+            dict(encoder__kind="opensora-vae", model__latent_chunk=17),
+            r"config\.encoder\.weights: empty; give the folder",
+        ),
+    ],
+    ids=["buckets", "no text encoder", "no codec"],
+)
+def test_a_mistake_begins_no_folder(data, tmp_path, changes, told):
+    with pytest.raises(UserError, match=told):
+        encode_command(data, tmp_path / "none", **changes)
+    assert not (tmp_path / "none").exists()
+
+
+def test_two_processes_write_what_one_writes(hurt, tmp_path):
+    def line(out):
+        words = tiny.train_command(hurt, out, data__on_bad_record="skip", data__held_out=0.0)
+        words = [word for word in words if not word.startswith("--workdir")]
+        words[words.index("vidact.train")] = "vidact.encode"
+        return [*words, f"--out={out}", "--per-file=2", "--batch=2"]
+
+    running = []
+    for name, count in (("one", 1), ("two", 2)):
+        running += several.start(line(tmp_path / name), count, tmp_path / f"log-{name}")
+    logs = sorted(tmp_path.glob("log-*"))
+    assert several.codes(running, 300) == [0, 0, 0], [log.read_text()[-2000:] for log in logs]
+    one, two = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("one", "two")
+    )
+    # safetensors writes what a file says of itself in any order.
+    codecs = [linear.load(tmp_path / name / encoded.CODEC) for name in ("one", "two")]
+    jax.tree.map(np.testing.assert_array_equal, *codecs)
+    del one[encoded.CODEC], two[encoded.CODEC]
+    assert one.keys() == two.keys() and one == two
+    told = [log.read_text() for log in logs]
+    assert ["encoded 31 windows" in text for text in told] == [True, True, False]
 
 
 @pytest.mark.slow

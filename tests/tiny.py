@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import jax
 import ml_collections
@@ -78,15 +79,23 @@ def saved(workdir: pathlib.Path, step: int, item: str) -> dict:
 
 
 def write_data(
-    root: pathlib.Path, episodes: int = 10, steps: int = 12, gripper: bool = False
+    root: pathlib.Path,
+    episodes: int = 10,
+    steps: int = 12,
+    gripper: bool = False,
+    damaged: Sequence[tuple[int, int]] = (),
 ) -> pathlib.Path:
     """A square that the action moves over a grey ground: real dynamics, SIZE pixels wide.
 
-    With `gripper` the action has a third column, which closes at the goal.
+    With `gripper` the action has a third column, which closes at the goal. The frames of `damaged`,
+    (episode, step), are cut short: no decoder takes them.
     """
     folder = root / "squares" / "1.0.0"
     spec = rlds_writer.features((SIZE, SIZE, 3), 3, 2 + gripper, {})
     made = [_episode(np.random.default_rng(i), steps, gripper) for i in range(episodes)]
+    for episode, step in damaged:
+        image = made[episode]["steps"][step]["observation"]["image"]
+        image.truncate(len(image.getvalue()) // 2)
     rlds_writer.write(folder, made, spec, "a moving square", {"fps": 20.0})
     return folder
 

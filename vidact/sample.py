@@ -15,7 +15,8 @@ frame, the state and the instruction are always given. Each mode writes to --out
   MODE.json       which windows they are, their instructions and actions
   MODE-I.webp     a loop, recorded left and generated right, where the mode generates video
 --write-coarse samples the actions of --count windows of all episodes instead and writes them beside
-the data set, for training a refiner (configs/libero90_refine.py).
+the data set, for training a refiner (configs/libero90_refine.py). FILE.json says what they were
+sampled from; training on other data, windows or actions refuses them.
 Of several data sets config.evaluate.data_set names one. Data that the run was not trained on, or
 that changed since, are refused unless --other-data says that they are meant; results name them.
 What may be changed: config.evaluate.* (steps and guidance of each modality among them),
@@ -56,13 +57,10 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"--count {options.count}: must be at least 1")
     run = opening.open_run(options.checkpoint, options.step, overrides)
     out = options.out or options.checkpoint / SAMPLES
-    command.check_writable(out)
     if options.write_coarse is not None:
-        path = pathlib.Path(options.write_coarse or coarse.beside(run.config.data.root))
-        command.check_writable(path.parent)
-        number = coarse.write(run, path, options.count)
-        print(f"wrote coarse actions of {number} windows to {path}")
+        _write_coarse(run, options.write_coarse, options.count)
         return
+    command.check_writable(out)
     config = run.config.evaluate
     dataset = opening.held_out(run, options.other_data)
     indices = opening.full_windows(dataset, options.count)
@@ -84,6 +82,15 @@ def main(arguments: list[str]) -> None:
         }
         _write(out, facts, _describe(dataset, indices), _true_actions(run, batch), batch, samples)
         tqdm.write(f"{mode}: {len(indices)} windows in {facts['seconds']:.1f} s, {out / mode}.npz")
+
+
+def _write_coarse(run: Run, file: str, count: int) -> None:
+    path = pathlib.Path(file or coarse.beside(run.config.data.root))
+    command.check_writable(path.parent)
+    number, lacking = coarse.write(run, path, count)
+    print(f"wrote coarse actions of {number} windows to {path}")
+    if lacking:
+        print(f"windows left out: {lacking}; {path}.json says why")
 
 
 def _modes(run: Run, asked: str) -> tuple[str, ...]:

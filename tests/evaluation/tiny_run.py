@@ -6,6 +6,7 @@ Training itself would compile for a minute and is tested in tests/training.
 import functools
 import pathlib
 import shutil
+from collections.abc import Sequence
 
 import jax
 import ml_collections
@@ -59,10 +60,17 @@ def write_data(
     name: str = "squares",
     columns: int = 4,
     episodes: int = EPISODES,
+    damaged: Sequence[tuple[int, int]] = (),
 ) -> pathlib.Path:
-    """A square moves over a grey floor; each task has half of the episodes."""
+    """A square moves over a grey floor; each task has half of the episodes.
+
+    The frames of `damaged`, (episode, step), are cut short.
+    """
     spec = rlds_writer.features((64, 64, 3), columns, columns, METADATA if metadata else {})
     written = [_episode(number, metadata, columns, episodes) for number in range(episodes)]
+    for episode, step in damaged:
+        image = written[episode]["steps"][step]["observation"]["image"]
+        image.truncate(len(image.getvalue()) // 2)
     rlds_writer.write(folder / name / "1.0.0", written, spec, name, {"fps": 20.0})
     return folder / name / "1.0.0"
 
@@ -80,9 +88,10 @@ def config(root: pathlib.Path) -> ml_collections.ConfigDict:
     return found
 
 
-def write(folder: pathlib.Path) -> pathlib.Path:
+def write(folder: pathlib.Path, damaged: Sequence[tuple[int, int]] = ()) -> pathlib.Path:
     """Writes the data and a run's work directory, whose path it returns."""
-    settings, workdir = config(write_data(folder)), folder / "run"
+    settings, workdir = config(write_data(folder, damaged=damaged)), folder / "run"
+    settings.data.on_bad_record = "skip" if damaged else "error"
     train = pipeline.make_dataset(settings.data, seed=0, batch_size=1)
     codec = prepare.fit_codec(settings.encoder, train)
     measured = dict(zip(train.source.names, train.statistics, strict=True))

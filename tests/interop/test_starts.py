@@ -171,4 +171,8 @@ def test_encoding_for_a_run_that_starts_from_another_takes_its_codec(workdir, tm
     dataset = pipeline.make_dataset(config.data, seed=0, batch_size=1)
     found = encode.prepare_codec(config, dataset, encoded.Encoded(tmp_path, {}))
     jax.tree.map(np.testing.assert_array_equal, found, linear.load(workdir / runs.CODEC))
-    assert encoded.Encoded(tmp_path, {}).codec.is_file()
+    stored = encoded.Encoded(tmp_path, {})
+    assert stored.codec.is_file()
+    linear.save(dataclasses.replace(found, mean=found.mean + 1), stored.codec)
+    with pytest.raises(UserError, match="was stored with another codec than"):
+        encode.prepare_codec(config, dataset, stored)

@@ -10,12 +10,11 @@ import jax
 import ml_collections
 import numpy as np
 
-from data_pipelines import encoded
+from data_pipelines import coarse, encoded
 from data_pipelines.episodes import Episodes
 from data_pipelines.loading import WindowDataset
 from data_pipelines.opening import open_source
 from data_pipelines.pipeline import make_dataset
-from data_pipelines.sidecars import Sidecar
 from vidact.encoders.text import reader
 from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
@@ -150,13 +149,15 @@ def open_data(
     Raises:
       UserError: stored latents or coarse actions are missing or were made from something else.
     """
-    sidecars, texts = [], None
+    sidecars, texts, stored = [], None, None
     if config.data.encoded:
         stored = encoded.read(config.data.encoded)
         encoded.check(stored, config, source.fingerprint)
         sidecars, texts = [encoded.latents(stored)], encoded.texts(stored)
-    if config.data.coarse:
-        sidecars.append(Sidecar([pathlib.Path(config.data.coarse)]))
+    given = coarse.read(pathlib.Path(config.data.coarse)) if config.data.coarse else None
+    if given:
+        coarse.check(given, coarse.settings(config, source.fingerprint))
+        sidecars.append(given.sidecar)
     args = dict(
         seed=config.seed,
         read_text=reader.open_reader(config, texts),
@@ -169,6 +170,12 @@ def open_data(
     size = config.train.batch_size
     known = list(statistics.values()) if statistics else None
     train = make_dataset(config.data, batch_size=size, statistics=known, **args)
+    if stored:
+        number = encoded.note_left_out(stored, train.bad)
+        if number and distributed.is_first():
+            print(f"{stored.folder}: windows left out: {number}", flush=True)
+    if given:
+        coarse.check(given, coarse.normalised_by(train.statistics))
     if not config.data.held_out:
         return train, None
     held_out = make_dataset(
@@ -195,8 +202,8 @@ def first_codec(
     codec = linear.load(stored.codec)
     if given and not all(map(np.array_equal, *map(jax.tree.leaves, (codec, given)))):
         raise UserError(
-            f"config.data.encoded={stored.folder}: was stored with another codec than that of "
-            f"config.init_from={config.init_from}; encode again with this config.init_from"
+            f"{stored.folder}: was stored with another codec than that of config.init_from="
+            f"{config.init_from}; encode with this config.init_from to another folder"
         )
     return codec
 
