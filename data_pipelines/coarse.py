@@ -8,7 +8,6 @@ FILE.json  fits: what training must agree with; sampled_by: checkpoint, step, mo
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from numpy import ndarray
 from data_pipelines import sidecars
 from data_pipelines.sidecars import Sidecar
 from data_pipelines.windows import Windows
+from vidact import whole
 from vidact.actions import Statistics
 from vidact.errors import UserError
 
@@ -91,13 +91,10 @@ def write(
       identity: fits and sampled_by.
       bad_records: why windows were left out, if any were.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new, partial = (path.with_name(f".{path.name}.{what}") for what in ("new", "json.partial"))
-    sidecars.write(new, windows, {FIELD: actions})
-    told = {**identity, "bad_records": list(bad_records), "sha256": _hash(new)}
-    partial.write_text(json.dumps(told, indent=1) + "\n")
-    os.replace(partial, _beside(path))
-    os.replace(new, path)
+    with whole.replacing(path) as new:
+        sidecars.write(new, windows, {FIELD: actions})
+        told = {**identity, "bad_records": list(bad_records), "sha256": _hash(new)}
+        whole.write(_beside(path), json.dumps(told, indent=1) + "\n")
 
 
 def check_free(path: pathlib.Path, identity: Mapping[str, Mapping[str, Any]]) -> None:

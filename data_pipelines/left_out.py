@@ -6,13 +6,13 @@ left out there is no such file.
 
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from data_pipelines.windows import Windows
+from vidact import whole
 from vidact.errors import UserError
 
 
@@ -46,9 +46,7 @@ def write(path: pathlib.Path, windows: Windows, reasons: Sequence[str]) -> None:
         "starts": windows.starts.tolist(),
         "reasons": list(reasons),
     }
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(json.dumps(told, indent=1) + "\n")
-    os.replace(partial, file)
+    whole.write(file, json.dumps(told, indent=1) + "\n")
 
 
 def read(paths: Sequence[pathlib.Path]) -> LeftOut:

@@ -10,7 +10,6 @@ is decoded. Without --registry, the features are taken as they are: what is call
 """
 
 import argparse
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -51,7 +50,7 @@ def main(arguments: list[str]) -> None:
     found = measure(chosen, bad)
     lines = [*table(found, chosen.names), *(f"bad: {reason}" for reason in bad.reasons)]
     if options.out:
-        _write(options.out, found)
+        actions.save_statistics(options.out, found)
         lines.append(f"wrote {options.out}")
     command.show("\n".join(lines))
 
@@ -86,13 +85,6 @@ def _cells(key: str, s: Statistics, names: Mapping[str, Sequence[str]]) -> Itera
     yield [f"{key}, {s.count} steps", *FIELDS]
     for i, name in enumerate(names[key]):
         yield [f"  {name}", *(f"{float(getattr(s, field)[i]):.4g}" for field in FIELDS)]
-
-
-def _write(path: pathlib.Path, found: Mapping[str, Statistics]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.partial")
-    actions.save_statistics(temporary, found)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

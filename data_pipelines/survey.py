@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import pathlib
-import tempfile
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import Int
 from data_pipelines.bad_records import BadRecords
 from data_pipelines.data_set import DataSet
 from data_pipelines.measured import NAMES, Measured
+from vidact import whole
 from vidact.actions import Statistics
 from vidact.errors import UserError
 
@@ -121,8 +121,4 @@ def _write(file: pathlib.Path, found: Survey) -> None:
         "statistics": {name: value.to_json() for name, value in found.statistics.items()},
         "bad": list(found.bad),
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: several processes may survey one data set at once.
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as temporary:
-        json.dump(told, temporary)
-    os.replace(temporary.name, file)
+    whole.write(file, json.dumps(told), shared=True)  # others may survey the data set, too

@@ -9,20 +9,22 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("vidact", "data_pipelines")
-LEAVES = {"actions", "text", "tiles", "errors", "latents"}  # NumPy only; everyone may know them
+# NumPy at most; everyone may know them.
+LEAVES = {"actions", "text", "tiles", "errors", "latents", "whole"}
 STRUCTURES = {"batch", "inputs"}
 MODEL_SIDE = {"nn", "processes"} | STRUCTURES | LEAVES
 
 # What a room may import from vidact and data_pipelines beside itself. Top-level commands are free.
 KNOWS = {
     "errors": set(),
-    "actions": {"errors"},
+    "whole": set(),
+    "actions": {"errors", "whole"},
     "text": {"errors"},
     "tiles": {"errors"},
     "latents": {"errors"},
     "batch": {"errors"},
     "inputs": {"errors"},
-    "store": {"errors"},
+    "store": {"errors", "whole"},
     "command": {"errors"},
     "nn": {"errors"},
     "processes": {"errors"},
@@ -40,6 +42,7 @@ JAX_FREE = (
     "vidact.robot",
     "vidact.simulators",
     "vidact.actions",
+    "vidact.whole",
     "vidact.text",
     "vidact.tiles",
     "vidact.batch",

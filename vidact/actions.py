@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from vidact import whole
 from vidact.errors import UserError
 
 METHODS = ("q01_q99", "mean_std", "min_max")
@@ -89,9 +90,9 @@ def measure(values: Float[np.ndarray, "N D"]) -> Statistics:
 
 
 def save_statistics(path: str | pathlib.Path, statistics: Mapping[str, Statistics]) -> None:
-    """Writes name -> statistics ('action', 'state') as JSON."""
+    """Writes name -> statistics ('action', 'state') as JSON, whole or not at all."""
     text = json.dumps({name: value.to_json() for name, value in statistics.items()}, indent=1)
-    pathlib.Path(path).write_text(text + "\n")
+    whole.write(pathlib.Path(path), text + "\n")
 
 
 def load_statistics(path: str | pathlib.Path) -> dict[str, Statistics]:

@@ -21,7 +21,6 @@ import argparse
 import dataclasses
 import json
 import math
-import os
 import pathlib
 
 import ml_collections
@@ -32,7 +31,7 @@ from data_pipelines import encoded, left_out, pipeline
 from data_pipelines.bad_records import BadRecords
 from data_pipelines.encoded import Encoded
 from data_pipelines.pipeline import WindowDataset
-from vidact import command, store
+from vidact import command, store, whole
 from vidact.encoders.text import reader
 from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
@@ -121,7 +120,7 @@ def describe(
     if distributed.is_first() and not (folder / encoded.DESCRIPTION).is_file():
         texts = [] if config.encoder.text == "words" else instructions(dataset)
         text = json.dumps(told | {"instructions": texts}, indent=1)
-        _write_text(folder / encoded.DESCRIPTION, text)
+        whole.write(folder / encoded.DESCRIPTION, text + "\n")
     distributed.wait("encoded.json is written")
     found = encoded.read(folder)
     encoded.check(found, config, dataset.source.fingerprint)
@@ -164,9 +163,7 @@ def _keep_codec(config: ml_collections.ConfigDict, dataset: WindowDataset, found
     codec = prepare.first_codec(config, train, given, stored)
     assert codec is not None, "the encoder is linear"
     if stored is None:
-        partial = found.codec.with_name(f".{found.codec.name}.partial")
-        linear.save(codec, partial)
-        os.replace(partial, found.codec)
+        linear.save(codec, found.codec)
 
 
 def write_texts(config: ml_collections.ConfigDict, found: Encoded) -> None:
@@ -198,15 +195,8 @@ def _conclude(found: Encoded, bad: BadRecords) -> None:
     reasons = list(dict.fromkeys((*bad.reasons, *left.reasons)))
     if reasons:
         path = found.folder / encoded.BAD_RECORDS
-        _write_text(path, "\n".join(reasons))
+        whole.write(path, "\n".join(reasons) + "\n")
         print(f"windows left out: {len(left.windows)}; {path} says why")
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text + "\n")
-    os.replace(partial, path)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,6 +10,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from vidact import whole
 from vidact.errors import UserError
 
 INDEX = "model.safetensors.index.json"
@@ -144,11 +145,10 @@ class Writer:
 
 def save(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes one safetensors file, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
     given = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    safetensors.numpy.save_file(given, partial, metadata={"format": "pt"})
-    partial.chmod(0o644)  # safetensors lets nobody but the writer read
-    partial.replace(path)
+    with whole.replacing(path) as partial:
+        safetensors.numpy.save_file(given, partial, metadata={"format": "pt"})
+        partial.chmod(0o644)  # safetensors lets nobody but the writer read
 
 
 def check_dtypes(dtypes: Mapping[str, str], wanted: tuple[str, ...]) -> None:

@@ -1,6 +1,5 @@
 """The page of a data set: one HTML file that asks for nothing from outside."""
 
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from data_pipelines.inspect.cards import number, short
 from data_pipelines.inspect.gather import Gathered, gather
 from data_pipelines.inspect.strips import spread
 from data_pipelines.subject import Subject
+from vidact import whole
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html.jinja")
 MAX_LINES = 20  # of instructions, and of bad episodes
@@ -32,10 +32,7 @@ def write(subject: Subject, out: pathlib.Path, episodes: int) -> pathlib.Path:
       The file.
     """
     text = render(subject, episodes)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f"{out.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, out)
+    whole.write(out, text)
     return out
 
 

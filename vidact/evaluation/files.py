@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from vidact import whole
 from vidact.errors import UserError
 
 # What the commands leave in a run's work directory.
@@ -57,9 +58,7 @@ def together(folder: pathlib.Path, last: str) -> Iterator[pathlib.Path]:
 def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
     """Writes JSON, whole or not at all; NaN and infinity, which JSON lacks, become null."""
     text = json.dumps(_plain(value), indent=1, allow_nan=False)
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(text + "\n")
-    os.replace(temporary, path)
+    whole.write(path, text + "\n")
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any] | None:

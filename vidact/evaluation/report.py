@@ -12,14 +12,13 @@ stand beside their checkpoint's step and data set; where these differ, the page'
 
 import argparse
 import base64
-import os
 import pathlib
 from typing import Any
 
 import jinja2
 import markupsafe
 
-from vidact import command
+from vidact import command, whole
 from vidact.errors import UserError
 from vidact.evaluation import origins, report_parts
 from vidact.evaluation.files import EVALUATION, REPORT, SAMPLES, TIMINGS, read_json
@@ -60,16 +59,13 @@ def write_report(
     workdir = pathlib.Path(workdir)
     out = workdir / REPORT if out is None else pathlib.Path(out)
     command.check_writable(out.parent)
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
         text = _template().render(**_context(workdir))
     except (KeyError, jinja2.UndefinedError) as error:
         raise UserError(
             f"{workdir}: its results lack {error}; run vidact.sample and vidact.evaluate again"
         ) from error
-    temporary = out.with_name(f"{out.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, out)
+    whole.write(out, text)
     return out
 
 

@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import importlib.metadata
 import json
-import os
 import pathlib
 import time
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 import jax
 
+from vidact import whole
 from vidact.training import program
 
 COMPILER = ("jax", "jaxlib", "libtpu")
@@ -59,10 +59,8 @@ def compiled(
     if path.is_file():
         return Compiled(**json.loads(gzip.decompress(path.read_bytes())))
     found = _compile(lowered, options)
-    keep.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_bytes(gzip.compress(json.dumps(dataclasses.asdict(found)).encode()))
-    partial.replace(path)
+    text = json.dumps(dataclasses.asdict(found))
+    whole.write(path, gzip.compress(text.encode()), shared=True)
     return found
 
 

@@ -1,6 +1,5 @@
 """Film strips with curves of actions, as one picture."""
 
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw
 
 from data_pipelines.inspect.strips import SHOWN, spread
+from vidact import whole
 
 WIDTH, MARGIN, LINE = 960, 6, 14
 FRAME = 96
@@ -43,10 +43,8 @@ def draw(path: pathlib.Path, rows: Sequence[Row]) -> None:
     for part in parts:
         page.paste(part, (MARGIN, y))
         y += part.height + MARGIN
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    page.save(partial, format="PNG")
-    os.replace(partial, path)
+    with whole.replacing(path) as partial:
+        page.save(partial, format="PNG")
 
 
 def _row(row: Row) -> list[Image.Image]:

@@ -1,16 +1,15 @@
 """Skipped steps as the host sees them, at the next log line: counted, and their batches kept."""
 
-import contextlib
 import json
 import math
-import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from data_pipelines.loading import WindowDataset
+from vidact import whole
 from vidact.errors import UserError
 from vidact.training.step import Metrics
 
@@ -92,19 +91,9 @@ def _keep(facts: dict[str, Any], number: int, dataset: WindowDataset, folder: pa
         "starts": windows.starts.tolist(),
     }
     text = json.dumps(facts, indent=1) + "\n"
-    folder.mkdir(exist_ok=True)
     arrays, told = (folder / f"{facts['step']}{suffix}" for suffix in (".npz", ".json"))
     if arrays.exists() or len(list(folder.glob("*.npz"))) < KEPT:
         batch: dict[str, Any] = dataset.whole_at(number).as_dict()
-        with _replacing(arrays) as partial, partial.open("wb") as file:
+        with whole.replacing(arrays) as partial, partial.open("wb") as file:
             np.savez(file, **batch)
-    with _replacing(told) as partial:
-        partial.write_text(text)
-
-
-@contextlib.contextmanager
-def _replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A name to write to, which becomes `path` when all is written."""
-    partial = path.with_name(f"{path.name}.partial")
-    yield partial
-    os.replace(partial, path)
+    whole.write(told, text)

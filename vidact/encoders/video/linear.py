@@ -17,7 +17,7 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from vidact import latents
+from vidact import latents, whole
 from vidact.errors import UserError
 
 AnyArray = Array | np.ndarray
@@ -153,10 +153,11 @@ def _principal(moment: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarra
 
 
 def save(codec: LinearCodec, path: str | pathlib.Path) -> None:
-    """Writes the codec as safetensors, patch and frames in the metadata."""
+    """Writes the codec as safetensors, patch and frames in the metadata, whole or not at all."""
     arrays = {name: np.ascontiguousarray(getattr(codec, name)) for name in _ARRAYS}
     sizes = {"patch": str(codec.patch), "frames": str(codec.frames)}
-    safetensors.numpy.save_file(arrays, path, metadata=sizes)
+    with whole.replacing(pathlib.Path(path)) as partial:
+        safetensors.numpy.save_file(arrays, partial, metadata=sizes)
 
 
 def load(path: str | pathlib.Path) -> LinearCodec:
