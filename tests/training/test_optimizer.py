@@ -38,7 +38,7 @@ def test_an_unknown_schedule_is_named():
 
 @pytest.mark.parametrize("kind", optimizer.KINDS)
 def test_only_matrices_decay(kind):
-    matrices = {name: (2, 4, 6) for name in (TRUNK, REST, "video/blocks/fc1/lora_b")}
+    matrices = dict.fromkeys((TRUNK, REST, "video/blocks/fc1/lora_b"), (2, 4, 6))
     others = {"video/blocks/norm/scale": (2, 4), "action/fc1/bias": (6,), "positions": (3, 4)}
     params = {name: jnp.ones(shape) for name, shape in (matrices | others).items()}
     settings = config(kind=kind, schedule="constant", weight_decay=0.5)

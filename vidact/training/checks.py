@@ -119,8 +119,25 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
     if config.data.coarse and not model.refiner_depth:
         raise UserError("config.model.refiner_depth=0: config.data.coarse trains a refiner; set 4")
     _check_widths(model)
+    check_guidance(config)
     _check_loop(config)
     _check_kept(config)
+
+
+def check_guidance(config: ml_collections.ConfigDict) -> None:
+    """Refuses guidance of a model that never learnt what it does without the text.
+
+    Raises:
+      UserError: names the guidance and what is missing.
+    """
+    for key in ("video_guidance", "action_guidance"):
+        for section, name in (("model", "text_dropout"), ("data", "instruction_key")):
+            if config.evaluate[key] != 1.0 and not config[section][name]:
+                raise UserError(
+                    f"config.evaluate.{key}={config.evaluate[key]}: guides away from the null text, "
+                    f"which config.{section}.{name}={config[section][name]!r} does not train; set "
+                    "1.0"
+                )
 
 
 def _check_loop(config: ml_collections.ConfigDict) -> None:

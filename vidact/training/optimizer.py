@@ -81,9 +81,7 @@ def make_optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.Gradi
         optax.add_decayed_weights(config.weight_decay, _matrices),
         optax.scale_by_learning_rate(learning_rate(config, steps)),
     )
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip), moved, _scaled(tuple(config.scales))
-    )
+    return optax.chain(optax.clip_by_global_norm(config.clip), moved, _scaled(tuple(config.scales)))
 
 
 def check_scales(paths: Iterable[str], scales: Sequence[Any]) -> None:
