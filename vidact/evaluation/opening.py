@@ -46,10 +46,11 @@ def open_run(checkpoint: str | pathlib.Path, step: int | None, overrides: Sequen
     for name in COUNTS:
         if config.evaluate[name] < 1:
             raise UserError(f"config.evaluate.{name}={config.evaluate[name]}: must be at least 1")
-    checks.check_evaluate(config)
     if config.evaluate.seed < 0:  # those below are the demonstrations'
         raise UserError(f"config.evaluate.seed={config.evaluate.seed}: must be at least 0")
-    return dataclasses.replace(runs.load(checkpoint, step), config=config)
+    run = runs.load(checkpoint, step)  # a configuration of another version is told here
+    checks.check_evaluate(config)
+    return dataclasses.replace(run, config=config)
 
 
 def held_out(run: Run) -> WindowDataset:
