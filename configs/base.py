@@ -105,7 +105,7 @@ def get_config() -> ml_collections.ConfigDict:
             order="together",
             learn_sigma=False,
             times="independent",
-            time_shift=1.0,
+            time_shift=1.0,  # of the video's times; 0 = Open-Sora's for each clip's size
             mode_share=0.5,
             policy_share=0.5,
             lora_rank=0,  # 0 = no LoRA beside the video branch

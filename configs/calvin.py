@@ -20,4 +20,4 @@ def get_config() -> ml_collections.ConfigDict:
         action_key="action/rel_actions",
     )
     config.model.state_dim = 15
-    return covar.shifted(config)
+    return config

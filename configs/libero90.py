@@ -17,4 +17,4 @@ def get_config() -> ml_collections.ConfigDict:
     config = covar.get_config("1b4")
     config.data.update(resolution=(128, 128), fps=20.0, state_key="observation/state")
     config.model.state_dim = 8
-    return covar.shifted(config)
+    return config

@@ -39,4 +39,4 @@ def get_config(mixture: str) -> ml_collections.ConfigDict:
     )
     config.model.state_dim = 8
     config.train.update(steps=100_000, batch_size=256)
-    return covar.shifted(config)
+    return config

@@ -108,11 +108,13 @@ def write(run, folder: pathlib.Path) -> None:
 
 def describe(run) -> robot_config.RobotConfig:
     """What the robot has to know of a run."""
-    from vidact.models.covar import config as covar_config
+    from vidact.encoders.video.codec import latent_shape
+    from vidact.models import registry
 
-    config = run.config
+    config, known = run.config, registry.sizes(run.config)
+    shift = known.shift(latent_shape(config)[:3])
     return robot_config.RobotConfig(
-        model=sizes(covar_config.from_config(config.model)),
+        model=sizes(dataclasses.replace(known, time_shift=shift)),
         fps=run.fps,
         frames=config.data.frames,
         resolution=tuple(config.data.resolution),

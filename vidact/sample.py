@@ -40,6 +40,7 @@ from vidact.errors import UserError
 from vidact.evaluation import coarse, members, opening, sampling
 from vidact.evaluation.files import SAMPLES, beside, save_loop, together, write_json
 from vidact.evaluation.sampling import Samples, sample_windows
+from vidact.processes import support
 from vidact.processes.joint_time import MODES
 from vidact.training.runs import Run
 
@@ -94,9 +95,10 @@ def _write_coarse(run: Run, file: str, count: int) -> None:
 
 
 def _modes(run: Run, asked: str) -> tuple[str, ...]:
-    known = MODES if run.config.model.imagine else ("policy",)
+    model = run.config.model
+    known = support.modes(model.times, model.mode_share) if model.imagine else ("policy",)
     if asked not in (*known, "all"):
-        raise UserError(f"--mode {asked}: this model imagines no video; choose policy")
+        raise UserError(f"--mode {asked}: not what this model trained; choose {', '.join(known)}")
     return known if asked == "all" else (asked,)
 
 

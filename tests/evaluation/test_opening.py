@@ -24,6 +24,7 @@ def test_overrides_reach_the_run(workdir):
         ("--config.evaluate.nonsense=2", "nonsense"),
         ("--config.evaluate.clips=0", "at least 1"),
         ("--config.evaluate.action_steps=-3", "at least 0"),
+        ("--config.evaluate.action_guidance=2.0", r"action_guidance=2\.0: .*text_dropout=0\.0"),
         ("--nonsense", "unknown argument"),
     ],
 )

@@ -14,7 +14,7 @@ from vidact.errors import UserError
 from vidact.interop import export_weights, import_weights, init_from, networks, sources
 from vidact.models import registry
 from vidact.nn import flat, lora
-from vidact.training import checkpoints, prepare, runs, state
+from vidact.training import checkpoints, loop, prepare, runs, state
 
 SMALL = {
     "data__held_out": 0.0,
@@ -64,12 +64,14 @@ def kernel(name, array) -> bool:
     return name.endswith("weight") and array.ndim > 1
 
 
-def test_lora_factors_are_not_asked_of_published_weights_and_go_back_in_them(folder, tmp_path):
-    root, given = folder
+@pytest.fixture(scope="module")
+def adapted(folder, tmp_path_factory):
+    """A run with factors that are no longer zero: its configuration, state and work directory."""
+    root, _ = folder
     changes = {"train__freeze": ("video-branch",), "train__frozen_dtype": "bfloat16"}
     changes |= {**SMALL, "model__lora_rank": 2}
-    config, workdir = tiny.config(root / "squares/1.0.0", **changes), tmp_path / "run"
-    config.init_from = str(root / "imported")
+    config = tiny.config(root / "squares/1.0.0", **changes)
+    config.init_from, workdir = str(root / "imported"), tmp_path_factory.mktemp("adapted") / "run"
     start = prepare.trainer(config, workdir, init_from.start(config)).state
     ema = {k: v + 0.1 if lora.is_factor(k) else v for k, v in start.ema.items()}
     runs.write_config(workdir, config)
@@ -77,6 +79,13 @@ def test_lora_factors_are_not_asked_of_published_weights_and_go_back_in_them(fol
         trained = dataclasses.replace(start, ema=ema)
         checkpoints.save(manager, trained, {"step": 0, "config": config.to_dict()})
         manager.wait_until_finished()
+    return config, trained, workdir
+
+
+def test_lora_factors_are_not_asked_of_published_weights_and_go_back_in_them(
+    folder, adapted, tmp_path
+):
+    (_, given), (config, trained, workdir) = folder, adapted
     export_weights.main(["--from", str(workdir), "--to", str(tmp_path / "back")])
     whole = state.inference_parameters(trained)
     scale = config.model.lora_alpha / 2
@@ -92,6 +101,22 @@ def test_lora_factors_are_not_asked_of_published_weights_and_go_back_in_them(fol
         path, name = "video/temporal_blocks/mlp/fc2/lora_", "temporal_blocks.0.mlp.fc2.weight"
         product = np.asarray(whole[path + "a"][0] @ whole[path + "b"][0])
         np.testing.assert_allclose(found.get(name), base[name] + scale * product.T, atol=1e-6)
+
+
+def test_factors_keep_the_scale_that_they_were_trained_with(adapted):
+    """Under another alpha / rank the same factors are another function."""
+    config, trained, workdir = adapted
+    fresh = {**trained.params, **trained.frozen}
+    config, other = (config.copy_and_resolve_references() for _ in range(2))
+    other.model.lora_alpha = 32.0
+    with pytest.raises(UserError, match=r"config\.model\.lora_alpha \(16\.0 there, 32\.0 now\)"):
+        loop.check_workdir(other, workdir)  # nor does a run go on with it
+    for changed in (config, other):
+        changed.init_from = str(workdir)
+    assert init_from.start(config).parameters(fresh).keys() == fresh.keys()
+    told = r"^config\.model\.lora_alpha=32\.0: .*/run were trained with 16\.0; set that$"
+    with pytest.raises(UserError, match=told):
+        init_from.start(other)
 
 
 @pytest.mark.slow

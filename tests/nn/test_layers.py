@@ -77,6 +77,24 @@ def test_scan_runs_them_in_order(stack, remat, unroll):
     np.testing.assert_allclose(gradient["kernel"][...], expected_gradient, atol=1e-5)
 
 
+@pytest.mark.parametrize("remat", layers.REMAT)
+def test_what_is_computed_again_is_the_same(stack, remat):
+    """Loss and gradients of each kind; "offload" alone keeps something in the host's memory."""
+    graphdef, leaves = nnx.split(stack)
+    x = normal(2, WIDTH)
+
+    def loss(leaves, remat):
+        body = lambda x, layer: jnp.tanh(layer(x))  # noqa: E731
+        return jnp.square(layers.scan(body, x, nnx.merge(graphdef, leaves), remat=remat)).sum()
+
+    compute = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    (value, gradient), (expected, wanted) = compute(leaves, remat), compute(leaves, "none")
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)  # noqa: E731
+    jax.tree.map(same, gradient, wanted)
+    assert ("host" in str(compute.trace(leaves, remat).jaxpr)) == (remat == "offload")
+
+
 def test_an_unknown_rematerialisation_is_refused(stack):
     with pytest.raises(ValueError, match="remat='half': choose none, dots, full, offload"):
         layers.scan(lambda x, layer: layer(x), normal(2, WIDTH), stack, remat="half")

@@ -9,6 +9,8 @@ from configs import base
 from vidact.errors import UserError
 from vidact.training import optimizer
 
+TRUNK, REST = "video/spatial_blocks/mlp/fc1/kernel", "action/blocks/mlp/fc1/kernel"
+
 
 def config(**changes):
     result = base.get_config().optimizer
@@ -34,18 +36,21 @@ def test_an_unknown_schedule_is_named():
         optimizer.learning_rate(config(schedule="step"), 10)
 
 
-def test_only_matrices_decay():
-    params = {"a/kernel": jnp.ones((2, 2)), "a/lora_b": jnp.ones((2, 2)), "a/bias": jnp.ones(2)}
-    change = optimizer.make_optimizer(config(schedule="constant", weight_decay=0.5), 10)
+@pytest.mark.parametrize("kind", optimizer.KINDS)
+def test_only_matrices_decay(kind):
+    matrices = dict.fromkeys((TRUNK, REST, "video/blocks/fc1/lora_b"), (2, 4, 6))
+    others = {"video/blocks/norm/scale": (2, 4), "action/fc1/bias": (6,), "positions": (3, 4)}
+    params = {name: jnp.ones(shape) for name, shape in (matrices | others).items()}
+    settings = config(kind=kind, schedule="constant", weight_decay=0.5)
+    change = optimizer.make_optimizer(settings, 10)
     state = change.init(params)
     zero = {name: jnp.zeros_like(value) for name, value in params.items()}
     for _ in range(2):  # the rate of step 0 is 0
         updates, state = change.update(zero, state, params)
-    assert (updates["a/kernel"] < 0).all() and (updates["a/lora_b"] < 0).all()
-    assert not updates["a/bias"].any()
-
-
-TRUNK, REST = "video/spatial_blocks/mlp/fc1/kernel", "action/blocks/mlp/fc1/kernel"
+    rate = 0.1 / 10  # of step 1, in the warm-up
+    for name in params:
+        expected = -rate * 0.5 if name in matrices else 0.0
+        np.testing.assert_allclose(updates[name], expected, rtol=1e-5, err_msg=name)
 
 
 def one_step(kind, **changes):

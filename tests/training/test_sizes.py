@@ -31,6 +31,17 @@ def test_parts_that_do_not_fit_are_named(tmp_path, changes, named):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("key", ["video_guidance", "action_guidance"])
+def test_guidance_asks_for_a_null_text_that_was_trained(tmp_path, key):
+    changes = {f"evaluate__{key}": 1.5}
+    checks.check_sizes(tiny.config(tmp_path, **changes, model__text_dropout=0.1))
+    with pytest.raises(UserError, match=rf"^config\.evaluate\.{key}=1\.5: .*text_dropout=0\.0"):
+        checks.check_sizes(tiny.config(tmp_path, **changes))
+    without = {**changes, "model__text_dropout": 0.1, "data__instruction_key": ""}
+    with pytest.raises(UserError, match=rf"^config\.evaluate\.{key}=1\.5: .*instruction_key=''"):
+        checks.check_sizes(tiny.config(tmp_path, **without))
+
+
 @pytest.mark.parametrize("key", ["action_dim", "state_dim"])
 def test_widths_of_the_data_are_named(tmp_path, key):
     config = tiny.config(tiny.write_data(tmp_path), **{f"model__{key}": 7})

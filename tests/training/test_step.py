@@ -1,20 +1,23 @@
 """One step: padding, the average, frozen parameters, and nothing but (state, batch, seed)."""
 
 import dataclasses
+import pathlib
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import optax
 import pytest
 
+from data_pipelines.loading import WindowDataset
 from data_pipelines.opening import open_source
 from tests import tiny
 from vidact.encoders.encode import encode
 from vidact.models import registry
 from vidact.models.protocol import ModalityLoss
 from vidact.nn import flat
-from vidact.training import optimizer, prepare, state, step
+from vidact.training import feed, logs, optimizer, prepare, sharding, state, step, summary
 
 FREEZE = (r"^text_encoder/", r"positions$", r"^video/time/")
 EMA = 0.9
@@ -30,6 +33,8 @@ class Setup:
     batch: dict[str, np.ndarray]
     codec: object
     update: object
+    held_out: WindowDataset
+    config: ml_collections.ConfigDict
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +42,7 @@ def setup(tmp_path_factory) -> Setup:
     data = tiny.write_data(tmp_path_factory.mktemp("step"))
     config = tiny.config(data, model__decoder_channels=(32,), data__frames=9)
     config.optimizer.warmup = 0
-    train, _ = prepare.open_data(config, open_source(config.data))
+    train, held_out = prepare.open_data(config, open_source(config.data))
     make = registry.maker(config)
     plan = flat.blueprint(make)
     change = optimizer.make_optimizer(config.optimizer, 10)
@@ -46,7 +51,7 @@ def setup(tmp_path_factory) -> Setup:
     codec = prepare.fit_codec(config.encoder, train)
     # The last windows of the last episode run over its end.
     batch = train.load(np.arange(len(train) - 8, len(train))).as_dict()
-    return Setup(plan, first, batch, codec, jax.jit(update))
+    return Setup(plan, first, batch, codec, jax.jit(update), held_out, config)
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +180,24 @@ def test_the_evaluation_loss_is_the_same_each_time(setup, second):
     moved = dataclasses.replace(second[0], ema=setup.first.ema)
     assert evaluate(moved, setup.batch, setup.codec, t, 0) == losses[0]  # of the average alone
     assert losses[1] != losses[0]
+
+
+def test_held_out_losses_of_two_stages_are_taken_where_these_train(setup, second):
+    """The video's with actions unknown, the actions' with the video known; never at (t, t)."""
+    config, evaluate = setup.config.copy_and_resolve_references(), step.make_evaluation(setup.plan)
+    config.model.update(times="two_stage", order="video_first", mode_share=0.0)
+    trainer = prepare.Trainer(
+        config=config, workdir=pathlib.Path(), train=setup.held_out, held_out=setup.held_out,
+        codec=setup.codec, mesh=sharding.make_mesh(config.mesh), blueprint=setup.plan,
+        state=second[0], update=setup.update, evaluate=jax.jit(evaluate), data_sets=("squares",),
+    )  # fmt: skip
+    found = summary.held_out(trainer)
+    batch = feed.to_devices(setup.held_out.batch_at(0), trainer.mesh)
+    for name, pair in (("video", (0.35, 1.0)), ("action", (0.0, 0.35))):
+        times = jnp.tile(jnp.asarray(pair), (8, 1))
+        loss = trainer.evaluate(second[0], batch, setup.codec, times, 0)[f"loss/{name}"]
+        told = found[f"{logs.HELD_OUT_BY_TIME}{name}/t 0.35"]
+        np.testing.assert_allclose(told, loss, rtol=1e-5)
 
 
 def test_microbatches_add_up_to_the_whole_batch(setup):

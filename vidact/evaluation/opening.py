@@ -15,7 +15,7 @@ from vidact import command
 from vidact.errors import UserError
 from vidact.evaluation import members
 from vidact.simulators.tasks import TASKS
-from vidact.training import runs
+from vidact.training import checks, runs
 from vidact.training.runs import Run
 
 CHANGEABLE = (
@@ -51,7 +51,9 @@ def open_run(checkpoint: str | pathlib.Path, step: int | None, overrides: Sequen
     for name in ("seed", "action_steps"):
         if config.evaluate[name] < 0:
             raise UserError(f"config.evaluate.{name}={config.evaluate[name]}: must be at least 0")
-    return dataclasses.replace(runs.load(checkpoint, step), config=config)
+    run = runs.load(checkpoint, step)  # a configuration of another version is told here
+    checks.check_evaluate(config)
+    return dataclasses.replace(run, config=config)
 
 
 def held_out(run: Run, other_data: bool = False) -> WindowDataset:

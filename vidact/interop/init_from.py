@@ -36,12 +36,14 @@ def start(config: ml_collections.ConfigDict) -> prepare.Start:
     earlier run was trained on: then it keeps that run's. It keeps a fitted codec in any case.
 
     Raises:
-      UserError: the folder is none of these, or was made with other encoders.
+      UserError: the folder is none of these, or was made with other encoders or another scale of
+        LoRA factors.
     """
     folder = pathlib.Path(config.init_from)
     source = sources.open_source(folder)
     if source.config is not None:
         _check_codes(folder, source.config, config)
+        _check_scale(folder, source.config.model, config.model)
     if source.codec is not None:
         _check_codec(folder, source.codec, config)
     return prepare.Start(
@@ -139,6 +141,17 @@ def _check_codes(
         raise UserError(
             f"config.init_from={folder}: was trained with another encoder: {difference}; use its "
             "values"
+        )
+
+
+def _check_scale(
+    folder: pathlib.Path, old: ml_collections.ConfigDict, new: ml_collections.ConfigDict
+) -> None:
+    """Factors of one rank fit under any alpha, but are another function there."""
+    if old.lora_rank == new.lora_rank > 0 and old.lora_alpha != new.lora_alpha:
+        raise UserError(
+            f"config.model.lora_alpha={new.lora_alpha}: the LoRA factors of config.init_from="
+            f"{folder} were trained with {old.lora_alpha}; set that"
         )
 
 

@@ -108,7 +108,7 @@ class JointFlow(nnx.Module):
                 time_key,
                 b,
                 sampler=config.times,
-                shift=config.time_shift,
+                shift=config.shift(inputs.latents.shape[1:4]),
                 mode_share=config.mode_share,
                 policy_share=config.policy_share,
             )
@@ -175,7 +175,8 @@ class JointFlow(nnx.Module):
             actions = _given(observation.actions, "forward", "actions")
         whole = jnp.concatenate([observation.condition, latents[:, 1:]], axis=1)
         latents = self._seen(whole)
-        args = (request.mode, request.steps, request.action_steps, config.time_shift, config.order)
+        shift = config.shift(noise.latents.shape[1:4])
+        args = (request.mode, request.steps, request.action_steps, shift, config.order)
         times = jnp.asarray(joint_time.schedule(*args))
 
         texts = self._texts(observation, request)

@@ -17,7 +17,7 @@ from vidact.errors import UserError
 from vidact.models import registry
 from vidact.models.covar import action_decoder, bridge, text_encoder, visibility
 from vidact.nn import layers, unet1d
-from vidact.processes import joint_time
+from vidact.processes import joint_time, support
 from vidact.training import optimizer
 
 # Per family, what has a width and heads of its own.
@@ -53,11 +53,10 @@ BOUNDS = (
     (0, math.inf, "train.loss_weights.video train.loss_weights.action train.loss_weights.refiner"),
     (0, math.inf, "model.latent_chunk model.refiner_depth model.text_depth model.lora_rank"),
     (0, 1, "model.text_dropout model.mode_share model.policy_share train.ema optimizer.final"),
-    (0, math.inf, "train.spike train.picture_every"),
+    (0, math.inf, "train.spike train.picture_every model.time_shift"),
     (0, 2**32 - 1, "seed"),
 )
 POSITIVE = (
-    "model.time_shift",
     "model.lora_alpha",
     "optimizer.learning_rate",
     "optimizer.clip",
@@ -119,8 +118,62 @@ def check_sizes(config: ml_collections.ConfigDict) -> None:
     if config.data.coarse and not model.refiner_depth:
         raise UserError("config.model.refiner_depth=0: config.data.coarse trains a refiner; set 4")
     _check_widths(model)
+    _check_times(config)
+    check_evaluate(config)
     _check_loop(config)
     _check_kept(config)
+
+
+def _check_times(config: ml_collections.ConfigDict) -> None:
+    model = config.model
+    if model.times in support.TIED and model.time_shift not in (0.0, 1.0):
+        raise UserError(
+            f"config.model.time_shift={model.time_shift}: config.model.times={model.times!r} ties "
+            "the two times, and none is shifted; set 1.0"
+        )
+    if model.times == "two_stage" and model.order != "video_first":
+        raise UserError(
+            f"config.model.order={model.order!r}: config.model.times='two_stage' trains the video "
+            "first; set video_first"
+        )
+    registry.sizes(config)  # clips that have no shift
+
+
+def check_evaluate(config: ml_collections.ConfigDict) -> None:
+    """Refuses to sample, as config.evaluate says, what the model was not trained for.
+
+    Raises:
+      UserError: names the key and what is missing.
+    """
+    _check_guidance(config)
+    settings, model = config.evaluate, config.model
+    trained = support.modes(model.times, model.mode_share) if model.imagine else joint_time.MODES
+    if settings.mode not in trained:
+        raise UserError(
+            f"config.evaluate.mode={settings.mode!r}: not trained with config.model.times="
+            f"{model.times!r}; choose {' or '.join(trained)}"
+        )
+    # Held-out windows are sampled jointly, rollouts in their own mode.
+    for key in ("sample_steps", "steps")[: 1 + (settings.mode == "joint")]:
+        actions = settings.action_steps or settings[key]
+        if not support.allows(model.times, settings[key], actions):
+            raise UserError(
+                f"config.evaluate.action_steps={actions}: beside config.evaluate.{key}="
+                f"{settings[key]} leads through times that config.model.times={model.times!r} does "
+                "not train; set 0"
+            )
+
+
+def _check_guidance(config: ml_collections.ConfigDict) -> None:
+    """Guidance asks for a model that learnt what it does without the text."""
+    for key in ("video_guidance", "action_guidance"):
+        for section, name in (("model", "text_dropout"), ("data", "instruction_key")):
+            if config.evaluate[key] != 1.0 and not config[section][name]:
+                raise UserError(
+                    f"config.evaluate.{key}={config.evaluate[key]}: leads away from the null text, "
+                    f"which config.{section}.{name}={config[section][name]!r} does not train; set "
+                    "1.0"
+                )
 
 
 def _check_loop(config: ml_collections.ConfigDict) -> None:

@@ -33,45 +33,33 @@ def _matrices(params: Mapping[str, Any]) -> dict[str, bool]:
     return {k: k.endswith("kernel") or lora.is_factor(k) for k in params}
 
 
-def _adamw(config: ml_collections.ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
-    return optax.adamw(
-        rate,
-        b1=config.b1,
-        b2=config.b2,
-        eps=config.eps,
-        weight_decay=config.weight_decay,
-        mask=_matrices,
-    )
+# The directions of each kind: updates as large as they are wanted, before decay and rate.
 
 
-def _adafactor(
-    config: ml_collections.ConfigDict, rate: optax.Schedule
-) -> optax.GradientTransformation:
-    return optax.chain(
-        optax.scale_by_factored_rms(),
-        optax.clip_by_block_rms(1.0),
-        optax.add_decayed_weights(config.weight_decay, _matrices),
-        optax.scale_by_learning_rate(rate),
-    )
+def _adamw(config: ml_collections.ConfigDict) -> Sequence[optax.GradientTransformation]:
+    return (optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),)
 
 
-def _muon(config: ml_collections.ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
+def _adafactor(_: ml_collections.ConfigDict) -> Sequence[optax.GradientTransformation]:
+    return (optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0))
+
+
+def _muon(config: ml_collections.ConfigDict) -> Sequence[optax.GradientTransformation]:
     def axes(params: Mapping[str, Any]) -> dict[str, Any]:
         """In front of a matrix's two axes stands that of the layers."""
         matrix = optax.contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
         return {path: matrix if TRUNK.search(path) else None for path in params}
 
-    return optax.contrib.muon(
-        rate,
-        weight_decay=config.weight_decay,
-        adam_weight_decay=config.weight_decay,
-        weight_decay_mask=_matrices,
+    # Optax's own decay of what is left to Adam takes no mask, and would fall on norms and biases.
+    muon = optax.contrib.muon(
+        -1.0,  # the direction itself: a learning rate turns it round
         adam_b1=config.b1,
         adam_b2=config.b2,
         eps=config.eps,
         muon_weight_dimension_numbers=axes,
         consistent_rms=0.2,
     )
+    return (muon,)
 
 
 KINDS = {"adamw": _adamw, "adafactor": _adafactor, "muon": _muon}
@@ -88,11 +76,12 @@ def make_optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.Gradi
     `config.scales` holds (pattern, factor) pairs: a parameter's learning rate is multiplied by the
     factor of the first pattern that its path matches.
     """
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip),
-        KINDS[config.kind](config, learning_rate(config, steps)),
-        _scaled(tuple(config.scales)),
+    moved = optax.chain(
+        *KINDS[config.kind](config),
+        optax.add_decayed_weights(config.weight_decay, _matrices),
+        optax.scale_by_learning_rate(learning_rate(config, steps)),
     )
+    return optax.chain(optax.clip_by_global_norm(config.clip), moved, _scaled(tuple(config.scales)))
 
 
 def check_scales(paths: Iterable[str], scales: Sequence[Any]) -> None:

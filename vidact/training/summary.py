@@ -1,10 +1,11 @@
 """From what steps return to the values of a log line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
 
+from vidact.processes import support
 from vidact.training import feed, logs, prepare, step
 
 TIMES = tuple((2 * i + 1) / 20 for i in range(10))
@@ -28,11 +29,7 @@ def held_out(trainer: prepare.Trainer) -> dict[str, float]:
     """Mean held-out loss, whole and by modality, over `TIMES` and at each; noise is fixed."""
     assert trainer.held_out is not None
     batch = feed.to_devices(trainer.held_out.batch_at(0), trainer.mesh)
-    rows = []
-    for t in TIMES:
-        times = np.full((batch["actions"].shape[0], 2), t, np.float32)
-        rows.append(trainer.evaluate(trainer.state, batch, trainer.codec, times, 0))
-    rows = jax.device_get(rows)
+    rows = jax.device_get([_at(trainer, batch, t) for t in TIMES])
     found, weights = _mean(rows), trainer.config.train.loss_weights
     found["loss"] = sum(weights[name.removeprefix("loss/")] * v for name, v in found.items())
     values = {f"held out {name}": value for name, value in found.items()}
@@ -41,6 +38,18 @@ def held_out(trainer: prepare.Trainer) -> dict[str, float]:
             key = f"{logs.HELD_OUT_BY_TIME}{name.removeprefix('loss/')}/t {t:.2f}"
             values[key] = float(value)
     return values
+
+
+def _at(trainer: prepare.Trainer, batch: Mapping[str, jax.Array], t: float) -> step.Metrics:
+    """Each modality's loss where its own time is `t`, on a pair of times that is trained."""
+    probes, found = support.probes(trainer.config.model.times, t), {}
+    for pair in dict.fromkeys(probes.values()):
+        times = np.tile(np.asarray(pair, np.float32), (batch["actions"].shape[0], 1))
+        row = trainer.evaluate(trainer.state, batch, trainer.codec, times, 0)
+        for name, loss in row.items():
+            if probes.get(name.removeprefix("loss/"), pair) == pair:
+                found[name] = loss
+    return found
 
 
 def _of_accepted(rows: Sequence[step.Metrics], data_sets: Sequence[str]) -> dict[str, float]:

@@ -7,6 +7,10 @@ import jax.numpy as jnp
 import ml_collections
 
 from vidact.errors import UserError
+from vidact.processes import support
+
+Grid = tuple[int, int, int]
+Shifts = tuple[tuple[Grid, float], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +47,10 @@ class CoVARConfig:
       learn_sigma: the video head also predicts an unused variance, as STDiT3 does.
       times: how training draws (t_video, t_action), one of `vidact.processes.joint_time`'s
         independent | shared | logit_beta | asymmetric | two_stage.
-      time_shift: r of Open-Sora's transform of the video's times, for logit_beta and for sampling;
-        1 = none (`vidact.processes.opensora_flow.ratio`).
+      time_shift: r of Open-Sora's transform of the video's times (`opensora_flow.ratio`): of those
+        that logit_beta and two_stage train on, and of all that are sampled; 1 = none. As a key of
+        `config.model` 0 means that of the clip; `vidact.models.clips` then puts a table here, of
+        (frames, height and width in latents) and r.
       mode_share, policy_share: see `vidact.processes.joint_time.draw`.
       dtype: of activations; parameters are float32.
       lora_rank: of the factors beside every affine layer of the video blocks (`vidact.nn.lora`);
@@ -86,7 +92,7 @@ class CoVARConfig:
     order: str = "together"
     learn_sigma: bool = False
     times: str = "independent"
-    time_shift: float = 1.0
+    time_shift: float | Shifts = 1.0
     mode_share: float = 0.0
     policy_share: float = 0.25
     lora_rank: int = 0
@@ -99,6 +105,24 @@ class CoVARConfig:
     def compute_dtype(self) -> Any:
         """The activations' dtype."""
         return jnp.dtype(self.dtype)
+
+    def shift(self, latents: Grid) -> float:
+        """The time shift of a clip with so many latents: frames, height, width.
+
+        Raises:
+          UserError: it follows the clip, and the configuration knows none of this size.
+        """
+        if self.times in support.TIED:
+            return 1.0
+        if not isinstance(self.time_shift, tuple):
+            return self.time_shift
+        known = dict(self.time_shift)
+        if latents not in known:
+            raise UserError(
+                f"config.model.time_shift=0.0: no clip of config.data has {latents} latents, but "
+                f"{', '.join(map(str, known))}; set the shift"
+            )
+        return known[latents]
 
 
 def from_config(config: ml_collections.ConfigDict) -> CoVARConfig:

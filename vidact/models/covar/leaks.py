@@ -68,8 +68,9 @@ def number(change: float) -> str:
 
 
 def sizes_of(config: ml_collections.ConfigDict, visibility: str) -> CoVARConfig:
-    """The configuration's model with another visibility."""
-    return dataclasses.replace(covar_config.from_config(config.model), visibility=visibility)
+    """The configuration's model with another visibility, for clips of any size."""
+    known = covar_config.from_config(config.model)
+    return dataclasses.replace(known, visibility=visibility, time_shift=known.time_shift or 1.0)
 
 
 def measure(
