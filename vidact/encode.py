@@ -49,8 +49,7 @@ def main(arguments: list[str]) -> None:
     """
     options, overrides = _parser().parse_known_args(arguments)
     config = command.override(command.load_config(options.config), overrides)
-    if not config.data.root:
-        raise UserError("config.data.root: empty; set --config.data.root=DIR")
+    command.check_data(config)
     if min(options.batch, options.per_file) < 1:
         raise UserError("--batch and --per-file: must be at least 1")
     config.data.encoded = ""
