@@ -24,7 +24,7 @@ from vidact.training import runs
 torch.set_num_threads(1)  # at these sizes threads only wait for each other
 LINE = re.compile(r"^torch max diff video: (\d\.\de[-+]\d\d) actions: (\d\.\de[-+]\d\d)$", re.M)
 
-EVALUATE = dict(mode="joint", steps=3, action_steps=2, video_guidance=2.0, action_guidance=1.5)
+EVALUATE = dict(mode="joint", steps=3, action_steps=2)
 SETTINGS = [f"--config.evaluate.{name}={value}" for name, value in EVALUATE.items()]
 
 

@@ -31,11 +31,9 @@ import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-import numpy as np
 import safetensors.numpy
-from tqdm import tqdm
 
 from vidact import command
 from vidact.errors import UserError
@@ -80,11 +78,17 @@ def main(arguments: list[str]) -> None:
     run = _load(options, overrides)
     with _whole(target, options.overwrite) as folder:
         write(run, folder)
-        differences = verify(run, folder) if options.verify else None
-        if differences and max(differences) > TOLERANCE:
+        if options.verify and not _agrees(run, folder):
             print(f"error: more than {TOLERANCE}; nothing was written", file=sys.stderr)
             sys.exit(1)
     print(f"exported step {run.step} to {options.to}")
+
+
+def _agrees(run, folder: pathlib.Path) -> bool:
+    from vidact import export_agreement  # needs PyTorch
+
+    differences = export_agreement.measure(run, folder, acting(run.config))
+    return max(differences) <= TOLERANCE
 
 
 def check_target(target: pathlib.Path, overwrite: bool) -> None:
@@ -103,7 +107,12 @@ def check_target(target: pathlib.Path, overwrite: bool) -> None:
 
 
 def write(run, folder: pathlib.Path) -> None:
-    """Writes weights, codec and configuration of a loaded run into an existing folder."""
+    """Writes weights, codec and configuration of a loaded run into an existing folder.
+
+    Raises:
+      UserError: of several data sets none is named, or the robot cannot sample as the run is
+        evaluated.
+    """
     from vidact.encoders.video import linear
     from vidact.interop import keys, names
 
@@ -118,28 +127,19 @@ def write(run, folder: pathlib.Path) -> None:
 
 
 def describe(run) -> robot_config.RobotConfig:
-    """What the robot has to know of a run.
-
-    Raises:
-      UserError: no data set is named of several, one without actions is, or the robot's model
-        cannot sample as the run is evaluated.
-    """
+    """What the robot has to know of a run."""
     from vidact.models.covar import config as covar_config
 
     config = run.config
-    if not len(run.own["action"].mean):
-        raise UserError(
-            f"config.evaluate.data_set={run.data_set!r}: has no actions; name a robot's"
-        )
     return robot_config.RobotConfig(
         model=sizes(covar_config.from_config(config.model)),
-        data_set=run.data_set,
         fps=run.fps,
         frames=config.data.frames,
         resolution=tuple(config.data.resolution),
         normalisation=config.data.normalisation,
         statistics=dict(run.own),
         sampling=acting(config),
+        data_set=run.data_set,
         uses_text=bool(config.data.instruction_key),
         source_step=run.step,
     )
@@ -173,76 +173,6 @@ def sizes(config) -> robot_config.Sizes:
     return robot_config.Sizes(**{name: getattr(config, name) for name in names})
 
 
-def verify(run, folder: pathlib.Path) -> tuple[float, float]:
-    """Prints and returns the largest differences of final latents and normalised actions.
-
-    Args:
-      run: the loaded run.
-      folder: its export.
-    """
-    from vidact.interop import same_noise
-
-    arrays, start = _starts(run), same_noise.noise(run)
-    video, actions = 0.0, 0.0
-    with tqdm(total=4, desc="verifying", unit="run", leave=False) as bar:
-        for mode in ("joint", "policy"):
-            request = dataclasses.replace(acting(run.config), mode=mode, steps=30)
-            wanted = same_noise.denoise(run, arrays, start, **dataclasses.asdict(request))
-            bar.update()
-            latents, chunk = _in_torch(folder, arrays, start, request)
-            bar.update()
-            video = max(video, _largest(latents, wanted.latents))
-            actions = max(actions, _largest(chunk, wanted.actions))
-    print(f"torch max diff video: {video:.1e} actions: {actions:.1e}")
-    return video, actions
-
-
-def _starts(run) -> Mapping[str, np.ndarray]:
-    """Held-out windows where the run's data sets are there, else random frames."""
-    from data_pipelines import opening, pipeline
-    from vidact.interop import same_noise
-
-    config, count = run.config, same_noise.SAMPLES
-    for spec, _, _ in opening.named(config.data):
-        folder = spec.rpartition(":")[2]
-        if not (folder and pathlib.Path(folder).exists()):
-            print(f"{spec!r}: no data set; verifying on random frames", file=sys.stderr)
-            return same_noise.random_frames(run)
-    split = "held_out" if config.data.held_out else "train"
-    data = pipeline.make_dataset(
-        config.data,
-        seed=config.seed,
-        batch_size=count,
-        split=split,
-        statistics=list(run.statistics.values()),
-    )
-    return data.load(np.linspace(0, len(data) - 1, count).astype(np.int64)).as_dict()
-
-
-def _in_torch(folder, arrays, start, request: sampling.Request):
-    """Final latents and normalised actions of the robot's model."""
-    import torch
-
-    from vidact.robot.covar import Observation
-    from vidact.robot.policy import Policy
-
-    policy = Policy.load(folder)
-    given = {k: torch.from_numpy(np.asarray(arrays[k])) for k in ("text_mask", "state", "fps")}
-    observation = Observation(
-        condition=policy.codec.encode(torch.from_numpy(arrays["video"][:, :1].copy())),
-        text=torch.from_numpy(arrays["text"]),
-        **given,
-    )
-    latents, actions = (torch.from_numpy(np.array(x)) for x in (start.latents, start.actions))
-    result = policy.model.denoise(observation, latents, actions, request)
-    return [part.numpy() for part in result]
-
-
-def _largest(found, wanted) -> float:
-    difference = np.abs(found - np.asarray(wanted)).max()
-    return float(difference) if np.isfinite(difference) else float("inf")
-
-
 def _load(options: argparse.Namespace, overrides: list[str]):
     from vidact.evaluation import opening
 
@@ -254,6 +184,10 @@ def _load(options: argparse.Namespace, overrides: list[str]):
                 f"config.{key}={run.config[section][name]!r}: vidact/robot knows {known!r} only; "
                 "export a model that was trained so"
             )
+    if not len(run.own["action"].mean):
+        raise UserError(
+            f"config.evaluate.data_set={run.data_set!r}: has no actions; name a robot's"
+        )
     _check_evaluated(run)
     return run
 
