@@ -198,10 +198,10 @@ def _check_evaluated(run) -> None:
 
     path = run.workdir / files.EVALUATION
     found = files.read_json(path)
-    if found is None or found["step"] != run.step:
+    if found is None or found.get("step") != run.step:
         return
     for name in ACTS:
-        was, now = found["settings"].get(name), run.config.evaluate[name]
+        was, now = found.get("settings", {}).get(name), run.config.evaluate[name]
         if was is not None and was != now:
             raise UserError(
                 f"config.evaluate.{name}={now!r}: {path} was measured with {was!r}; add "
