@@ -1,5 +1,9 @@
 """Overrides, configuration files and errors: what all commands share."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests import tiny
@@ -60,28 +64,103 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "printed"),
+    ("data", "named"),
     [
-        (None, 0, ""),
-        (UserError("here: broken; mend it"), 2, "error: here: broken; mend it\n"),
-        (KeyboardInterrupt(), 130, "interrupted\n"),
-        (OSError(28, "no room", "here"), 2, "error: here: no room; mend it and go on\n"),
+        ({}, False),
+        ({"root": "somewhere"}, True),
+        ({"sources": (("somewhere", 1.0),)}, True),
+        ({"mixture": "oxe_magic_soup"}, False),  # its root is the folder that holds them
+        ({"mixture": "oxe_magic_soup", "sources": (("somewhere", 1.0),)}, False),
+        ({"mixture": "oxe_magic_soup", "root": "somewhere"}, True),
     ],
 )
-def test_run_turns_errors_into_one_line_and_a_code(capsys, raised, code, printed):
-    def main(arguments):
-        if raised is not None:
-            raise raised
+def test_data_are_named_by_a_folder_or_by_sources(config, data, named):
+    config = command.override(config, [])
+    config.data.update(data)
+    if named:
+        command.check_data(config)
+        return
+    with pytest.raises(
+        UserError, match=r"config\.data\.root: empty; set .*, or config\.data\.sources"
+    ):
+        command.check_data(config)
 
-    with pytest.raises(SystemExit) as stop:
-        command.run(main)
-    assert stop.value.code == code
-    assert capsys.readouterr().err == printed
+
+def ended(body: str, *, readers: bool = True) -> subprocess.CompletedProcess:
+    """A real process whose command does `body`; its output may have lost its reader."""
+    code = (
+        "import os\nfrom vidact import command\nfrom vidact.errors import UserError\n"
+        f"def main(arguments):\n    {body}\ncommand.run(main)\n"
+    )
+    reader, writer = os.pipe()
+    if not readers:
+        os.close(reader)
+    line = [sys.executable, "-c", code]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    process = subprocess.Popen(
+        line, stdout=writer, stderr=subprocess.PIPE, cwd=tiny.ROOT, env=buffered
+    )
+    os.close(writer)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    if readers:
+        os.close(reader)
+    return subprocess.CompletedProcess(line, process.returncode, None, errors.decode())
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "printed"),
+    [
+        ("return", 0, ""),
+        ("raise UserError('here: broken; mend it')", 2, "error: here: broken; mend it\n"),
+        ("raise KeyboardInterrupt", 130, "interrupted\n"),
+        ("open('/nowhere')", 2, "error: /nowhere: No such file or directory; mend it and go on\n"),
+        ("raise OSError(28, 'No room')", 2, "error: No room; mend it and go on\n"),
+        (
+            "raise OSError('told by a\\n library')",
+            2,
+            "error: told by a library; mend it and go on\n",
+        ),
+        ("raise TimeoutError", 2, "error: TimeoutError; mend it and go on\n"),
+        ("raise SystemExit(75)", 75, ""),
+    ],
+)
+def test_run_turns_errors_into_one_line_and_a_code(body, code, printed):
+    done = ended(body)
+    assert (done.returncode, done.stderr) == (code, printed)
 
 
 def test_run_does_not_hide_defects():
-    def main(arguments):
-        raise ZeroDivisionError
+    done = ended("1 / 0")
+    assert done.returncode == 1
+    assert "in main" in done.stderr and done.stderr.endswith(
+        "ZeroDivisionError: division by zero\n"
+    )
 
-    with pytest.raises(ZeroDivisionError):
-        command.run(main)
+
+def test_a_pipe_to_a_worker_that_is_gone_is_a_defect():
+    done = ended("r, w = os.pipe(); os.close(r); os.write(w, b'x')")
+    assert done.returncode == 1
+    assert "BrokenPipeError" in done.stderr and "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "print('x')",
+        "print('x', flush=True)",
+        "os.write(1, b'x')",
+        "print('x'); raise SystemExit(0)",
+    ],
+)
+def test_output_that_nobody_reads_ends_quietly(body):
+    done = ended(body, readers=False)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_mistake_is_told_though_nobody_reads_the_output():
+    done = ended("print('x'); raise UserError('here: broken; mend it')", readers=False)
+    assert (done.returncode, done.stderr) == (2, "error: here: broken; mend it\n")

@@ -9,6 +9,7 @@ from tests import tiny
 
 COMMANDS = ("train", "sample", "evaluate", "export", "demos", "quickstart")
 TRAIN = ("train", "--config", str(tiny.ROOT / "configs/base.py"))
+ENCODE = ("encode", "--config", str(tiny.ROOT / "configs/base.py"), "--out=W")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -39,6 +40,8 @@ def one_line(done: subprocess.CompletedProcess) -> str:
         ((*TRAIN, "--workdir=W", "--config.train.steps=many"), "config.train.steps=many"),
         ((*TRAIN, "--workdir=W"), "config.data.root"),
         ((*TRAIN, "--config.data.root=x"), "--workdir"),
+        ((*TRAIN, "--workdir=W", "--config.data.sources=(('/nowhere', 1.0),)"), "/nowhere"),
+        ((*ENCODE, "--config.data.sources=(('/nowhere', 1.0),)"), "/nowhere"),
         (("train", "--config", "configs/nothing.py", "--workdir=W"), "configs/nothing.py"),
         ((*TRAIN, "--workdir=W", "--config.data.root=/nowhere"), "/nowhere"),
         (("evaluate", "--checkpoint", "/nowhere"), "/nowhere"),

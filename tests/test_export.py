@@ -10,9 +10,12 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from data_pipelines import pipeline
+from tests.data_pipelines import shards
 from tests.evaluation import tiny_run
 from vidact import export
 from vidact.errors import UserError
+from vidact.evaluation import files
 from vidact.models import registry
 from vidact.nn import flat, lora
 from vidact.robot.policy import Policy
@@ -20,6 +23,9 @@ from vidact.training import runs
 
 torch.set_num_threads(1)  # at these sizes threads only wait for each other
 LINE = re.compile(r"^torch max diff video: (\d\.\de[-+]\d\d) actions: (\d\.\de[-+]\d\d)$", re.M)
+
+EVALUATE = dict(mode="joint", steps=3, action_steps=2)
+SETTINGS = [f"--config.evaluate.{name}={value}" for name, value in EVALUATE.items()]
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +55,70 @@ def test_a_robot_can_act_on_what_is_written(workdir, target, capsys):
     assert len({path.stat().st_mode for path in target.iterdir()}) == 1
 
 
-def test_verify_prints_the_differences(workdir, target, capsys):
-    run(workdir, target, "--verify")
+def test_the_robot_samples_as_evaluation_is_told_to_and_verifies_so(workdir, target, capsys):
+    run(workdir, target, "--verify", *SETTINGS)
+    found = Policy.load(target).config.sampling
+    assert {name: getattr(found, name) for name in EVALUATE} == EVALUATE
     told = capsys.readouterr()
-    found = LINE.search(told.out)
-    assert max(float(found[1]), float(found[2])) <= 1e-3
+    assert max(float(part) for part in LINE.search(told.out).groups()) <= 1e-3
     assert "random frames" not in told.err
+
+
+def test_other_sampling_than_was_evaluated_is_refused(workdir, target, tmp_path):
+    copy = shutil.copytree(workdir, tmp_path / "copy")
+    settings = runs.read_config(copy).evaluate.to_dict() | EVALUATE
+    files.write_json(copy / files.EVALUATION, {"step": 0, "settings": settings})
+    with pytest.raises(UserError, match=r"mode='policy': .*evaluation\.json was measured with 'jo"):
+        run(copy, target)
+    with pytest.raises(UserError, match=r"steps=4: .* add --config\.evaluate\.steps=3, or"):
+        run(copy, target, *SETTINGS, "--config.evaluate.steps=4")
+    assert not target.exists()
+    run(copy, target, *SETTINGS)
+    files.write_json(copy / files.EVALUATION, {"step": 1, "settings": settings})
+    run(copy, target, "--overwrite")  # that was another checkpoint
+
+
+@pytest.fixture(scope="module")
+def mixture(workdir, tmp_path_factory):
+    """The run, trained on a data set of 2 actions and 3 numbers of state besides."""
+    folder = tmp_path_factory.mktemp("mixture")
+    data = shards.write(folder, [shards.episode(i) for i in range(4)])
+    copy, config = shutil.copytree(workdir, folder / "run"), runs.read_config(workdir)
+    config.data.update(sources=((config.data.root, 1.0), (f"rlds:{data}", 1.0)), root="")
+    train = pipeline.make_dataset(config.data, seed=0, batch_size=1)
+    measured = dict(zip(train.source.names, train.statistics, strict=True))
+    runs.write_assets(copy, None, measured, train.source, {})
+    runs.write_config(copy, config)
+    return copy
+
+
+def test_a_narrow_data_set_of_a_mixture_acts_with_its_columns(mixture, target, capsys):
+    with pytest.raises(UserError, match=r"data_set='': .* squares, toy; name the one"):
+        run(mixture, target)
+    run(mixture, target, "--config.evaluate.data_set=toy", "--verify")
+    told = capsys.readouterr()
+    assert max(float(part) for part in LINE.search(told.out).groups()) <= 1e-3
+    assert "random frames" not in told.err
+    policy, own = Policy.load(target), runs.read_statistics(mixture)["toy"]
+    image, state = np.zeros((64, 64, 3), np.uint8), np.zeros(3, np.float32)
+    assert policy.act(image, state, "do task 1", seed=0).shape == (tiny_run.FRAMES - 1, 2)
+    assert (policy.config.data_set, policy.config.model.action_dim) == ("toy", 4)
+    for kind in ("action", "state"):
+        assert policy.config.statistics[kind].to_json() == own[kind].to_json()
+
+
+def test_a_data_set_without_actions_is_no_robot(mixture, target, tmp_path):
+    copy = shutil.copytree(mixture, tmp_path / "copy")
+    config = runs.read_config(copy)
+    first, (spec, weight) = config.data.sources
+    config.data.sources = (first, (spec, weight, {"action_key": ""}))
+    source = pipeline.make_dataset(config.data, seed=0, batch_size=1)
+    measured = dict(zip(source.source.names, source.statistics, strict=True))
+    runs.write_assets(copy, None, measured, source.source, {})
+    runs.write_config(copy, config)
+    with pytest.raises(UserError, match=r"data_set='toy': has no actions; name a robot's"):
+        run(copy, target, "--config.evaluate.data_set=toy")
+    assert not target.exists()
 
 
 def test_lora_factors_are_folded_into_their_kernels(workdir, tmp_path):
@@ -89,7 +153,7 @@ def test_what_differs_is_not_written_even_without_a_data_set(workdir, target, mo
     assert ended.value.code == 1
     told = capsys.readouterr()
     assert LINE.search(told.out)
-    assert "config.data.root='/nowhere': not there; verifying on random frames" in told.err
+    assert "'/nowhere': no data set; verifying on random frames" in told.err
     assert "nothing was written" in told.err
     assert not list(target.parent.iterdir())
 
@@ -121,9 +185,11 @@ def test_a_file_in_the_way_is_left_alone(workdir, tmp_path):
     ("arguments", "message"),
     [
         (["--step=7"], "no checkpoint of step 7"),
-        (["--config.model.depth=9"], r"config\.model\.depth .* belongs to the checkpoint"),
+        (["--config.model.depth=9"], r"config\.model\.depth=9: fixed by the training"),
         (["--config.data.rot=x"], "rot"),
         (["--verfy"], "--verfy: unknown argument"),
+        (["--config.evaluate.mode=video"], "mode='video': makes no actions"),
+        (["--config.evaluate.action_steps=-1"], r"config\.evaluate\.action_steps=-1: at least one"),
     ],
 )
 def test_a_mistake_is_named_and_writes_nothing(workdir, target, arguments, message):

@@ -4,9 +4,10 @@ import argparse
 import importlib.util
 import os
 import pathlib
+import select
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import ml_collections
 from absl import flags
@@ -14,7 +15,7 @@ from ml_collections import config_flags
 
 from vidact.errors import UserError
 
-USAGE_EXIT_CODE = 2
+USAGE_EXIT_CODE, INTERRUPTED_EXIT_CODE, UNREAD_EXIT_CODE = 2, 130, 141  # 128 + SIGINT, SIGPIPE
 
 
 class _Parser(argparse.ArgumentParser):
@@ -109,30 +110,78 @@ def check_writable(folder: str | pathlib.Path) -> None:
         raise UserError(f"{there}: cannot be written to; choose another folder")
 
 
+def check_data(config: ml_collections.ConfigDict) -> None:
+    """Refuses a configuration that names no data set; see `data_pipelines.opening.named`.
+
+    Raises:
+      UserError: config.data names neither a folder nor, where it is no mixture, sources.
+    """
+    data = config.data
+    if not data.root and (data.mixture or not data.sources):
+        raise UserError(
+            "config.data.root: empty; set --config.data.root=DIR, or config.data.sources in the "
+            "configuration file"
+        )
+
+
 def show(text: str) -> None:
     """Prints `text`, unless its reader (`| head`) has seen enough."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Calls `main(arguments)` and turns a user's mistakes into one line and exit code 2.
 
-    That is a `UserError`, or an `OSError` that names a file: a full disk, a folder without rights.
+    That is a `UserError`, or an `OSError`: a full disk, a folder without rights. Where the reader
+    of the output has gone, the command ends quietly, with the shell's code for that. A pipe that
+    breaks between processes is a defect, as is every other exception: Python tells where.
     """
+    code: Any = 0
+    try:
+        code = _code(main)
+        sys.stdout.flush()  # at exit Python would tell of a reader that has gone
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        _mute()
+        code = code or UNREAD_EXIT_CODE
+    sys.exit(code)
+
+
+def _code(main: Callable[[list[str]], None]) -> Any:
+    """What `sys.exit` is given once `main` has ended."""
     try:
         main(sys.argv[1:])
+    except SystemExit as stop:
+        return stop.code
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(USAGE_EXIT_CODE)
+        return _mistake(str(error))
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"error: {error.filename}: {error.strerror}; mend it and go on", file=sys.stderr)
-        sys.exit(USAGE_EXIT_CODE)
+        where = "" if error.filename is None else f"{error.filename}: "
+        reason = error.strerror or str(error) or type(error).__name__
+        return _mistake(f"{where}{' '.join(reason.split())}; mend it and go on")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+        return INTERRUPTED_EXIT_CODE
+    return 0
+
+
+def _mistake(line: str) -> int:
+    print(f"error: {line}", file=sys.stderr)
+    return USAGE_EXIT_CODE
+
+
+def _unread() -> bool:
+    """Whether the reader of standard output has gone."""
+    watch = select.poll()
+    watch.register(sys.stdout.fileno(), 0)
+    return bool(watch.poll(0))
+
+
+def _mute() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

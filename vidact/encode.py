@@ -51,8 +51,7 @@ def main(arguments: list[str]) -> None:
     """
     options, overrides = _parser().parse_known_args(arguments)
     config = command.override(command.load_config(options.config), overrides)
-    if not config.data.root:
-        raise UserError("config.data.root: empty; set --config.data.root=DIR")
+    command.check_data(config)
     if config.data.buckets:
         raise UserError("config.data.buckets: stored latents have one shape; leave buckets empty")
     encoder = config.encoder

@@ -1,17 +1,26 @@
-"""Writes a trained model as a folder that a robot's PyTorch loads, without JAX.
+r"""Writes a trained model as a folder that a robot's PyTorch loads, without JAX.
 
 Examples:
   python -m vidact.export --checkpoint runs/quickstart/run --to exported
   python -m vidact.export --checkpoint runs/quickstart/run --to exported --step 1600 --overwrite
   python -m vidact.export --checkpoint runs/quickstart/run --to exported --verify
   python -m vidact.export --checkpoint runs/bridge --to exported --verify --config.data.root=DIR
+  python -m vidact.export --checkpoint runs/covar --to exported \
+      --config.evaluate.action_steps=10 --config.evaluate.data_set=bridge_dataset
 
 The folder holds model.safetensors (the video branch under STDiT3's names behind `video.`, LoRA
 factors folded into their kernels), codec.safetensors and config.json, and
-`vidact.robot.policy.Policy.load` reads it. It appears in one piece at the end. --verify denoises
-held-out frames (random ones where the data set is gone) in JAX and in PyTorch from the same noise,
-30 steps, float32, jointly and as a policy; where they differ by more than 1e-3, nothing is written
-and the exit code is 1.
+`vidact.robot.policy.Policy.load` reads it. It appears in one piece at the end.
+
+The robot samples as `vidact.evaluate` does with the same config.evaluate: mode, steps and guidance
+of each modality. Where evaluation.json of the same step says otherwise, nothing is written. Of a
+run on several data sets, config.evaluate.data_set names the one whose robot is meant: its
+statistics and columns. What may be changed is what `vidact.evaluate` lets change.
+
+--verify denoises windows of the data (random frames where it is gone) in JAX and in PyTorch from
+the same noise, 30 steps (of actions as many as config.evaluate.action_steps says), float32, guided
+as exported, jointly and as a policy; where they differ by more than 1e-3, nothing is written and
+the exit code is 1.
 """
 
 import argparse
@@ -22,16 +31,15 @@ import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-import numpy as np
 import safetensors.numpy
-from tqdm import tqdm
 
 from vidact import command
 from vidact.errors import UserError
 from vidact.nn import flat, lora
 from vidact.robot import config as robot_config
+from vidact.robot import sampling
 
 TOLERANCE = 1e-3
 MODEL, CODEC, CONFIG = "model.safetensors", "codec.safetensors", "config.json"
@@ -48,7 +56,8 @@ ROBOT_KNOWS = {
     "model.imagine": True,
     "model.order": "together",
 }
-MAY_CHANGE = "root"  # of config.data: the data set may have moved
+# Of config.evaluate, what decides how the policy acts.
+ACTS = ("mode", "steps", "action_steps", "video_guidance", "action_guidance", "data_set")
 
 
 def main(arguments: list[str]) -> None:
@@ -69,11 +78,17 @@ def main(arguments: list[str]) -> None:
     run = _load(options, overrides)
     with _whole(target, options.overwrite) as folder:
         write(run, folder)
-        differences = verify(run, folder) if options.verify else None
-        if differences and max(differences) > TOLERANCE:
+        if options.verify and not _agrees(run, folder):
             print(f"error: more than {TOLERANCE}; nothing was written", file=sys.stderr)
             sys.exit(1)
     print(f"exported step {run.step} to {options.to}")
+
+
+def _agrees(run, folder: pathlib.Path) -> bool:
+    from vidact import export_agreement  # needs PyTorch
+
+    differences = export_agreement.measure(run, folder, acting(run.config))
+    return max(differences) <= TOLERANCE
 
 
 def check_target(target: pathlib.Path, overwrite: bool) -> None:
@@ -92,7 +107,12 @@ def check_target(target: pathlib.Path, overwrite: bool) -> None:
 
 
 def write(run, folder: pathlib.Path) -> None:
-    """Writes weights, codec and configuration of a loaded run into an existing folder."""
+    """Writes weights, codec and configuration of a loaded run into an existing folder.
+
+    Raises:
+      UserError: of several data sets none is named, or the robot cannot sample as the run is
+        evaluated.
+    """
     from vidact.encoders.video import linear
     from vidact.interop import keys, names
 
@@ -120,10 +140,33 @@ def describe(run) -> robot_config.RobotConfig:
         resolution=tuple(config.data.resolution),
         normalisation=config.data.normalisation,
         statistics=dict(run.own),
-        policy_steps=config.evaluate.steps,
+        sampling=acting(config),
+        data_set=run.data_set,
         uses_text=bool(config.data.instruction_key),
         source_step=run.step,
     )
+
+
+def acting(config) -> sampling.Request:
+    """How the policy of a run with this configuration is evaluated, see `evaluation.policy`.
+
+    Raises:
+      UserError: the robot's model cannot sample so.
+    """
+    from vidact.evaluation.sampling import request
+
+    settings = config.evaluate
+    if settings.mode not in sampling.ACTING:
+        raise UserError(
+            f"config.evaluate.mode={settings.mode!r}: makes no actions from what a robot sees; "
+            f"choose one of {', '.join(sampling.ACTING)}"
+        )
+    found = request(config, settings.mode, settings.steps)
+    names = [field.name for field in dataclasses.fields(sampling.Request)]
+    try:
+        return sampling.Request(**{name: getattr(found, name) for name in names})
+    except ValueError as error:
+        raise UserError(f"config.evaluate.{error}; change it") from error
 
 
 def sizes(config) -> robot_config.Sizes:
@@ -132,95 +175,40 @@ def sizes(config) -> robot_config.Sizes:
     return robot_config.Sizes(**{name: getattr(config, name) for name in names})
 
 
-def verify(run, folder: pathlib.Path) -> tuple[float, float]:
-    """Prints and returns the largest differences of final latents and normalised actions.
-
-    Args:
-      run: the loaded run.
-      folder: its export.
-    """
-    from vidact.interop import same_noise
-
-    arrays, start = _starts(run), same_noise.noise(run)
-    video, actions = 0.0, 0.0
-    with tqdm(total=4, desc="verifying", unit="run", leave=False) as bar:
-        for mode in ("joint", "policy"):
-            wanted = same_noise.denoise(run, arrays, start, mode)
-            bar.update()
-            latents, chunk = _in_torch(folder, arrays, start, mode)
-            bar.update()
-            video = max(video, _largest(latents, wanted.latents))
-            actions = max(actions, _largest(chunk, wanted.actions))
-    print(f"torch max diff video: {video:.1e} actions: {actions:.1e}")
-    return video, actions
-
-
-def _starts(run) -> Mapping[str, np.ndarray]:
-    """Held-out windows where the run's data set is there, else random frames."""
-    from data_pipelines import pipeline
-    from vidact.interop import same_noise
-
-    config = run.config
-    root, count = config.data.root, same_noise.SAMPLES
-    if not (root and pathlib.Path(root).exists()):
-        print(f"config.data.root={root!r}: not there; verifying on random frames", file=sys.stderr)
-        return same_noise.random_frames(run)
-    split = "held_out" if config.data.held_out else "train"
-    data = pipeline.make_dataset(
-        config.data,
-        seed=config.seed,
-        batch_size=count,
-        split=split,
-        statistics=list(run.statistics.values()),
-    )
-    return data.load(np.linspace(0, len(data) - 1, count).astype(np.int64)).as_dict()
-
-
-def _in_torch(folder, arrays, start, mode: str):
-    """Final latents and normalised actions of the robot's model."""
-    import torch
-
-    from vidact.robot.covar import Observation, Request
-    from vidact.robot.policy import Policy
-
-    policy = Policy.load(folder)
-    given = {k: torch.from_numpy(np.asarray(arrays[k])) for k in ("text_mask", "state", "fps")}
-    observation = Observation(
-        condition=policy.codec.encode(torch.from_numpy(arrays["video"][:, :1].copy())),
-        text=torch.from_numpy(arrays["text"]),
-        **given,
-    )
-    latents, actions = (torch.from_numpy(np.array(x)) for x in (start.latents, start.actions))
-    result = policy.model.denoise(observation, latents, actions, Request(mode, steps=30))
-    return [part.numpy() for part in result]
-
-
-def _largest(found, wanted) -> float:
-    difference = np.abs(found - np.asarray(wanted)).max()
-    return float(difference) if np.isfinite(difference) else float("inf")
-
-
 def _load(options: argparse.Namespace, overrides: list[str]):
-    from vidact.training import runs
+    from vidact.evaluation import opening
 
-    run = runs.load(options.checkpoint, options.step)
-    config = command.override(run.config, overrides)
-    plain = [json.loads(json.dumps(c.to_dict())) for c in (run.config, config)]
-    for values in plain:
-        values["data"].pop(MAY_CHANGE)
+    run = opening.open_run(options.checkpoint, options.step, overrides)
     for key, known in ROBOT_KNOWS.items():
         section, name = key.split(".")
-        if config[section][name] != known:
+        if run.config[section][name] != known:
             raise UserError(
-                f"config.{key}={config[section][name]!r}: vidact/robot knows {known!r} only; "
+                f"config.{key}={run.config[section][name]!r}: vidact/robot knows {known!r} only; "
                 "export a model that was trained so"
             )
-    difference = runs.first_difference(*plain)
-    if difference:
+    if not len(run.own["action"].mean):
         raise UserError(
-            f"{difference}: belongs to the checkpoint; only config.data.root may change"
+            f"config.evaluate.data_set={run.data_set!r}: has no actions; name a robot's"
         )
-    return dataclasses.replace(run, config=config)
+    _check_evaluated(run)
+    return run
+
+
+def _check_evaluated(run) -> None:
+    """Refuses to let the robot act otherwise than this checkpoint was last evaluated."""
+    from vidact.evaluation import files
+
+    path = run.workdir / files.EVALUATION
+    found = files.read_json(path)
+    if found is None or found.get("step") != run.step:
+        return
+    for name in ACTS:
+        was, now = found.get("settings", {}).get(name), run.config.evaluate[name]
+        if was is not None and was != now:
+            raise UserError(
+                f"config.evaluate.{name}={now!r}: {path} was measured with {was!r}; add "
+                f"--config.evaluate.{name}={was}, or evaluate again with {now!r}"
+            )
 
 
 @contextlib.contextmanager

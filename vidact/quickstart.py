@@ -7,14 +7,17 @@ Examples:
       --config.train.steps=100 --config.evaluate.rollouts=4
 
 Every step is one of vidact's commands, printed before it runs, so that each can be repeated alone.
-Run it again to continue where it stopped: what is finished is not done twice.
+Run it again to continue where it stopped: what is finished is not done twice, unless its arguments
+or its configuration have changed. SIGTERM goes on to the step that runs. Exit codes: 0 finished, 75
+told to go and saved (the same command goes on), any other that of the step that failed.
 """
 
 import dataclasses
+import hashlib
+import json
 import os
 import pathlib
 import shlex
-import subprocess
 import sys
 import threading
 import time
@@ -23,7 +26,7 @@ from collections.abc import Sequence
 import ml_collections
 import psutil
 
-from vidact import command
+from vidact import child, command
 from vidact.evaluation import files
 
 DATA, RUN, RECORD = "data/metaworld/1.0.0", "run", "finished.json"
@@ -40,11 +43,13 @@ class Step:
     Attributes:
       name: its module below `vidact`.
       options: its arguments.
+      config: hash of the settings that it reads.
       result: what is there once it is done.
     """
 
     name: str
     options: list[str]
+    config: str
     result: pathlib.Path
 
 
@@ -106,32 +111,39 @@ def steps(
     checkpoint = ["--checkpoint", str(run)]
     target = ["--config", config_file, f"--workdir={run}", f"--config.data.root={data}"]
     last = run / CHECKPOINTS / str(config.train.steps)
+    replaced = [*checkpoint, "--to", str(export), "--overwrite", "--verify", *evaluation]
+    recorded, whole = _digest(config.demos), _digest(config)
     return [
-        Step("demos", ["--out", str(data), "--config", config_file, *demos], data),
-        Step("train", [*target, *overrides], last),
-        Step("sample", [*checkpoint, *evaluation], run / files.SAMPLES),
-        Step("evaluate", [*checkpoint, *evaluation], run / files.EVALUATION),
-        Step("export", [*checkpoint, "--to", str(export), "--overwrite", "--verify"], export),
-        Step("evaluation.report", checkpoint, run / files.REPORT),
+        Step("demos", ["--out", str(data), "--config", config_file, *demos], recorded, data),
+        Step("train", [*target, *overrides], whole, last),
+        Step("sample", [*checkpoint, *evaluation], whole, run / files.SAMPLES),
+        Step("evaluate", [*checkpoint, *evaluation], whole, run / files.EVALUATION),
+        Step("export", replaced, whole, export),
+        Step("evaluation.report", checkpoint, whole, run / files.REPORT),
     ]
+
+
+def _digest(config: ml_collections.ConfigDict) -> str:
+    text = json.dumps(config.to_dict(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def run_steps(todo: Sequence[Step], out: pathlib.Path) -> None:
     """Runs the steps from the first one on that has not been done, and keeps their times.
 
-    A step counts as done where an earlier call finished it with the same arguments, its result is
-    still there and no step before it had to be run.
+    A step counts as done where an earlier call finished it with the same arguments and settings,
+    its result is still there and no step before it had to be run.
     """
     record = out / RECORD
     before = (files.read_json(record) or {}) if record.is_file() else {}
     done: dict[str, dict] = {}
     for step in todo:
-        entry = before.get(step.name)
-        if entry and entry["options"] == step.options and step.result.exists():
+        entry, key = before.get(step.name), {"options": step.options, "config": step.config}
+        if entry and entry.items() >= key.items() and step.result.exists():
             print(f"{step.name}: done before, in {entry['seconds']:.0f} s")
         else:
             before = {}
-            entry = {"options": step.options, "seconds": call(step.name, step.options)}
+            entry = {**key, "seconds": call(step.name, step.options)}
         done[step.name] = entry
         files.write_json(record, done)
         if (out / RUN).is_dir():  # the report shows them
@@ -145,15 +157,19 @@ def call(name: str, options: list[str]) -> float:
     """Runs one command in a process of its own; returns its wall time in seconds.
 
     Raises:
-      UserError: it failed; its own message stands above.
+      SystemExit: it failed; its own message stands above and its exit code is passed on.
     """
     line = [sys.executable, "-m", f"vidact.{name}", *options]
     print(f"\n$ python -m vidact.{name} {shlex.join(options)}", flush=True)
     begin = time.monotonic()
     environment = {"GLIBC_TUNABLES": TUNABLES, **os.environ}
-    code = subprocess.run(line, env=environment, check=False).returncode
+    code = child.run(line, environment)
+    if code == child.GO_ON:
+        print(f"vidact.{name}: told to go; the same command goes on", file=sys.stderr)
+    elif code:
+        print(f"error: vidact.{name}: ended with exit code {code}; see above", file=sys.stderr)
     if code:
-        raise command.UserError(f"vidact.{name}: ended with exit code {code}; see above")
+        sys.exit(code)
     return time.monotonic() - begin
 
 

@@ -41,8 +41,7 @@ def main(arguments: list[str]) -> None:
         return
     if not args.workdir:
         raise command.UserError("--workdir: missing; name the folder that the run goes to")
-    if not config.data.root:
-        raise command.UserError("config.data.root: empty; set --config.data.root=DIR")
+    command.check_data(config)
     command.check_writable(args.workdir)
     # JAX is imported only now, so that --help and mistakes answer at once.
     from vidact.interop import init_from

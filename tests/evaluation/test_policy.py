@@ -1,9 +1,12 @@
 """The policy's batches, and what it depends on."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
+from vidact.actions import denormalise
 from vidact.errors import UserError
 from vidact.evaluation.policy import Policy, batches
 
@@ -37,6 +40,19 @@ def test_rows_do_not_see_each_other(run):
     images[1], states[1], texts[1] = 0, 0, "something else"
     after = policy.act(images, states, texts, KEY)
     np.testing.assert_allclose(after[0], before[0], atol=1e-5)
+
+
+def test_a_narrow_data_set_acts_with_its_own_columns(run):
+    """As the wide one whose further columns of state are at their centre, which is zero."""
+    images, states, texts = observations(2)
+    zero = np.zeros_like(states)
+    states[:, 3] = denormalise(zero, run.own["state"], run.config.data.normalisation)[:, 3]
+    wide = Policy(run, steps=1, batch=2).act(images, states, texts, KEY)
+    own = {"action": run.own["action"].take([0, 1]), "state": run.own["state"].take([0, 1, 2])}
+    narrow = dataclasses.replace(run, statistics={run.data_set: own})
+    found = Policy(narrow, steps=1, batch=2).act(images, states[:, :3], texts, KEY)
+    assert found.shape == (2, 4, 2)
+    np.testing.assert_allclose(found, wide[..., :2], atol=1e-6)
 
 
 def test_images_of_another_size_are_refused(run):

@@ -14,7 +14,7 @@ from tests.evaluation import tiny_run
 from vidact import encode, export
 from vidact.encoders.video import linear
 from vidact.errors import UserError
-from vidact.interop import init_from, sources
+from vidact.interop import export_weights, init_from, sources
 from vidact.models import registry
 from vidact.nn import flat
 from vidact.training import prepare, runs
@@ -152,6 +152,16 @@ def test_folders_that_are_nothing_are_refused(workdir, tmp_path):
     shutil.rmtree(bare / "checkpoints")
     with pytest.raises(UserError, match="holds no checkpoint yet"):
         sources.open_source(bare)
+
+
+def test_a_run_without_stdit3_s_video_branch_is_not_written_in_part(workdir, tmp_path):
+    copy = shutil.copytree(workdir, tmp_path / "copy")
+    config = runs.read_config(copy)
+    config.model.family = "joint_dit"
+    runs.write_config(copy, config)
+    with pytest.raises(UserError, match=r"model\.family='joint_dit': .* has no video branch"):
+        export_weights.main(["--from", str(copy), "--to", str(tmp_path / "back")])
+    assert not (tmp_path / "back").exists()
 
 
 def test_latents_of_another_codec_than_the_start_s_are_refused(workdir, tmp_path):

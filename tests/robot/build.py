@@ -110,20 +110,22 @@ def run() -> runs.Run:
     config.model.update({"unroll": 1, **dataclasses.asdict(CONFIG)})
     config.encoder.update({"patch": 4, "channels": CONFIG.latent_channels})
     config.data.update({"frames": 9, "resolution": (32, 32), "max_words": CONFIG.max_words})
-    rng = np.random.default_rng(5)
     spread = {"action": CONFIG.action_dim, "state": CONFIG.state_dim}
     run = runs.Run(
         workdir=pathlib.Path("run"),
         step=12,
         config=config,
         model=jax_model(),
-        statistics={
-            "own": {k: actions.measure(rng.normal(3, 2, (50, n))) for k, n in spread.items()}
-        },
+        statistics={"own": {kind: measured(width) for kind, width in spread.items()}},
         rates={"own": config.data.fps},
     )
     vars(run)["codec"] = codec()  # there is no work directory to read it from
     return run
+
+
+def measured(width: int) -> actions.Statistics:
+    """Statistics of as many columns."""
+    return actions.measure(np.random.default_rng(width).normal(3, 2, (50, width)))
 
 
 def tensor(array) -> torch.Tensor:

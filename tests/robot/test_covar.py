@@ -9,7 +9,7 @@ import torch
 from tests.robot import build
 from vidact.inputs import SampleRequest
 from vidact.processes import joint_time
-from vidact.robot import covar
+from vidact.robot import sampling
 
 STEPS = 30
 
@@ -57,7 +57,7 @@ def test_text_encoders_agree_and_never_see_padding():
     assert torch.equal(found[mask], other[mask])
 
 
-@pytest.mark.parametrize("mode", covar.MODES)
+@pytest.mark.parametrize("mode", sampling.MODES)
 def test_thirty_steps_agree_in_every_mode(mode):
     found, wanted = _denoise(mode)
     differences = [build.largest(f, w) for f, w in zip(found, wanted, strict=True)]
@@ -91,20 +91,28 @@ def _in_torch(mode: str, **guidance):
         build.torch_observation(seen),
         build.tensor(seen.latents if mode == "inverse" else start.latents),
         build.tensor(seen.actions if mode == "forward" else start.actions),
-        covar.Request(mode, STEPS, **guidance),
+        sampling.Request(mode, STEPS, **guidance),
     )
 
 
 def test_the_schedule_is_the_training_sides():
-    assert covar.MODES == joint_time.MODES
-    for mode in covar.MODES:
-        for shift in (1.0, 2.5):
-            mine, theirs = covar.schedule(mode, 7, shift), joint_time.schedule(mode, 7, shift=shift)
+    assert sampling.MODES == joint_time.MODES
+    for mode in sampling.MODES:
+        for shift, steps, action_steps in ((1.0, 7, None), (2.5, 7, 3), (2.5, 3, 7), (2.5, 6, 2)):
+            mine = sampling.schedule(sampling.Request(mode, steps, action_steps), shift)
+            theirs = joint_time.schedule(mode, steps, action_steps, shift=shift)
             np.testing.assert_allclose(mine, theirs, atol=1e-7)
 
 
-def test_a_schedule_says_what_it_takes():
-    with pytest.raises(ValueError, match="joint, policy, video, forward, inverse"):
-        covar.schedule("backward", 4, 1.0)
-    with pytest.raises(ValueError, match="at least one"):
-        covar.schedule("joint", 0, 1.0)
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (dict(mode="backward"), "joint, policy, video, forward, inverse"),
+        (dict(steps=0), "steps=0: at least one"),
+        (dict(action_steps=-1), "action_steps=-1: at least one"),
+        (dict(action_guidance=float("nan")), "action_guidance=nan: must be finite"),
+    ],
+)
+def test_a_request_says_what_it_takes(given, told):
+    with pytest.raises(ValueError, match=told):
+        sampling.Request(**given)

@@ -56,6 +56,8 @@ class Policy:
                 f"{images.shape[1:3]}; train at that resolution"
             )
         states = normalise(states, self._run.own["state"], data.normalisation)
+        further = self._run.config.model.state_dim - states.shape[1]  # of other data sets
+        states = np.pad(states, ((0, 0), (0, further)))
         if not data.instruction_key:  # trained without text
             instructions = [""] * len(images)
         text, mask = self._run.read_text(instructions)
@@ -67,8 +69,9 @@ class Policy:
             mine = jax.random.fold_in(key, number)
             chunk = sampling.sample(self._run, seen, self._request, mine)
             chunks.append(np.asarray(chunk.actions))
-        actions = np.concatenate(chunks)[: len(images)]
-        return denormalise(actions, self._run.own["action"], data.normalisation)
+        own = self._run.own["action"]
+        actions = np.concatenate(chunks)[: len(images), :, : len(own.mean)]
+        return denormalise(actions, own, data.normalisation)
 
 
 def batches(count: int, size: int) -> np.ndarray:

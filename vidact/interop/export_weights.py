@@ -82,10 +82,16 @@ def export_run(workdir: pathlib.Path, step: int | None, folder: pathlib.Path) ->
     """Writes the video branch of a trained CoVAR; returns the number of tensors.
 
     Raises:
-      UserError: the run or its checkpoint does not do.
+      UserError: the run or its checkpoint does not do, or its family is another.
     """
     from vidact.training import runs
 
+    family = runs.read_config(workdir).model.family
+    if family != "covar":
+        raise UserError(
+            f"config.model.family={family!r}: {workdir} has no video branch of STDiT3's form; give "
+            "a CoVAR's"
+        )
     run = runs.load(workdir, step)
     whole = lora.merged(flat.parameters(cast(nnx.Module, run.model)), run.config.model.lora_alpha)
     branch = {k: v for k, v in whole.items() if k.startswith("video/") or k == "y_embedding"}

@@ -1,7 +1,7 @@
 """Inputs for comparing two implementations of a model, and what the JAX one makes of them."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -48,19 +48,21 @@ def noise(run: runs.Run, count: int = SAMPLES) -> Chunk:
     return Chunk(latents=jnp.asarray(arrays[0]), actions=jnp.asarray(arrays[1]))
 
 
-def denoise(run: runs.Run, arrays: Mapping[str, np.ndarray], start: Chunk, mode: str) -> Chunk:
-    """30 steps of the JAX model in float32, whatever its compute dtype.
+def denoise(
+    run: runs.Run, arrays: Mapping[str, np.ndarray], start: Chunk, **sampling: Any
+) -> Chunk:
+    """What the JAX model makes of the noise in float32, whatever its compute dtype.
 
     Args:
       run: the model.
       arrays: `vidact.batch.Batch`'s, of which the first frame is read; or `random_frames`.
       start: from `noise`.
-      mode: joint or policy.
+      **sampling: fields of a `SampleRequest`; the lengths are those of `start`.
     """
     observed = (jnp.asarray(arrays[name]) for name in _OBSERVED)
     observation = encode.observation(run.codec, jnp.asarray(arrays["video"][:, 0]), *observed)
     request = SampleRequest(
-        mode=mode, latents=start.latents.shape[1], actions=start.actions.shape[1], steps=30
+        latents=start.latents.shape[1], actions=start.actions.shape[1], **sampling
     )
     config = run.config.copy_and_resolve_references()
     config.model.dtype = "float32"

@@ -8,6 +8,7 @@ from typing import Any
 
 from vidact.actions import Statistics
 from vidact.errors import UserError
+from vidact.robot.sampling import ACTING, Request
 
 REMEDY = "export it again with python -m vidact.export"
 
@@ -47,23 +48,25 @@ class RobotConfig:
 
     Attributes:
       model: sizes of the model.
+      data_set: whose robot is meant; its actions and state are the first columns of the model's.
       fps: frames and actions a second.
       frames: T frames of a window; a chunk holds T - 1 actions.
       resolution: height and width of the frame in pixels, all cameras' tiles together.
       normalisation: a method of `vidact.actions`, for actions and state.
-      statistics: "action" and "state", in robot units.
-      policy_steps: Euler steps with which the policy was evaluated.
+      statistics: "action" and "state" of the robot's columns, in robot units.
+      sampling: as the policy was evaluated; its mode is one of `sampling.ACTING`.
       uses_text: whether it was trained with instructions; without, it is told nothing.
       source_step: training step of the weights.
     """
 
     model: Sizes
+    data_set: str
     fps: float
     frames: int
     resolution: tuple[int, int]
     normalisation: str
     statistics: Mapping[str, Statistics]
-    policy_steps: int
+    sampling: Request
     uses_text: bool
     source_step: int
 
@@ -76,6 +79,10 @@ class RobotConfig:
     def actions(self) -> int:
         """Actions of a chunk."""
         return self.frames - 1
+
+    def width(self, kind: str) -> int:
+        """The robot's own columns of "action" or "state"."""
+        return len(self.statistics[kind].mean)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads back."""
@@ -97,11 +104,25 @@ class RobotConfig:
         sizes["decoder_channels"] = tuple(sizes["decoder_channels"])
         height, width = values.pop("resolution")
         statistics = {k: Statistics.from_json(v) for k, v in values.pop("statistics").items()}
-        if missing := {"action", "state"} - statistics.keys():
-            raise KeyError(*sorted(missing))
-        return cls(
-            model=Sizes(**sizes), resolution=(height, width), statistics=statistics, **values
+        sampling = Request(**values.pop("sampling"))
+        found = cls(
+            model=Sizes(**sizes),
+            resolution=(height, width),
+            statistics=statistics,
+            sampling=sampling,
+            **values,
         )
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        if missing := {"action", "state"} - self.statistics.keys():
+            raise KeyError(*sorted(missing))
+        if self.sampling.mode not in ACTING:
+            raise ValueError(f"mode {self.sampling.mode!r} makes no actions")
+        for kind, most in (("action", self.model.action_dim), ("state", self.model.state_dim)):
+            if self.width(kind) > most:
+                raise ValueError(f"{self.width(kind)} columns of {kind}, the model has {most}")
 
 
 def read(folder: str | pathlib.Path) -> RobotConfig:

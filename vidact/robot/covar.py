@@ -5,7 +5,6 @@ The same maths as `vidact.models.covar.model`, without training; a chunk has no 
 
 import dataclasses
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -13,18 +12,9 @@ from torch import Tensor, nn
 from vidact.robot import bridge
 from vidact.robot.action_dit import ActionDiT
 from vidact.robot.config import Sizes
+from vidact.robot.sampling import Request, schedule
 from vidact.robot.text_encoder import TextEncoder
 from vidact.robot.video_dit import VideoDiT
-
-# Where each mode pins (video, action); None means: denoise from 1 to 0.
-_PINNED: dict[str, tuple[float | None, float | None]] = {
-    "joint": (None, None),
-    "policy": (1.0, None),
-    "video": (None, 1.0),
-    "forward": (None, 0.0),
-    "inverse": (0.0, None),
-}
-MODES = tuple(_PINNED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,46 +34,6 @@ class Observation:
     text: Int[Tensor, "b l"] | Float[Tensor, "b l d"]
     text_mask: Bool[Tensor, "b l"]
     fps: Float[Tensor, "b"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """How to sample.
-
-    Attributes:
-      mode: one of MODES.
-      steps: Euler steps, >= 1.
-      video_guidance, action_guidance: classifier-free guidance scale per modality; 1 = off.
-    """
-
-    mode: str = "joint"
-    steps: int = 30
-    video_guidance: float = 1.0
-    action_guidance: float = 1.0
-
-
-def schedule(mode: str, steps: int, shift: float) -> Float[np.ndarray, "steps_plus_1 2"]:
-    """The times of a run: row i holds (t_video, t_action), the last row the end.
-
-    Args:
-      mode: one of MODES.
-      steps: Euler steps.
-      shift: r of the transform r t / (r t + 1 - t) of the video's times; 1 = none.
-
-    Raises:
-      ValueError: unknown mode, or steps < 1.
-    """
-    if mode not in _PINNED:
-        raise ValueError(f"mode={mode!r}: choose one of {', '.join(MODES)}")
-    if steps < 1:
-        raise ValueError(f"steps={steps}: at least one is needed")
-    line = 1.0 - np.arange(steps + 1, dtype=np.float32) / steps
-    lines = (shift * line / (shift * line + (1 - line)), line)
-    columns = [
-        moved if pin is None else np.full_like(line, pin)
-        for moved, pin in zip(lines, _PINNED[mode], strict=True)
-    ]
-    return np.stack(columns, axis=-1).astype(np.float32)
 
 
 class CoVAR(nn.Module):
@@ -161,7 +111,7 @@ class CoVAR(nn.Module):
           went in.
         """
         latents = torch.cat([observation.condition, latents[:, 1:]], dim=1)
-        times = schedule(request.mode, request.steps, self.sizes.time_shift)
+        times = schedule(request, self.sizes.time_shift)
         texts = self._texts(observation, request)
         for now, after in zip(times[:-1], times[1:], strict=True):
             v_video, v_action = self._guided(latents, actions, now, observation, texts, request)
@@ -174,7 +124,7 @@ class CoVAR(nn.Module):
     def _texts(self, observation: Observation, request: Request) -> list[Tensor]:
         """The text's embeddings and, where a modality is guided, the null text's."""
         kept = self.encode_text(observation.text, observation.text_mask)
-        if request.video_guidance == request.action_guidance == 1.0:
+        if not request.guided:
             return [kept]
         return [kept, self.video.y_embedder.y_embedding[: kept.shape[1]].expand_as(kept)]
 

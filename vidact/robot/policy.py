@@ -4,6 +4,10 @@ Example:
   policy = Policy.load("exported")
   chunk = policy.act(image, state, "open the drawer")  # [Ta, A], in robot units
   commands = policy.interpolate(chunk, hz=100.0)
+
+Nothing is kept between calls, so that several threads may share a policy. Actions are not clipped:
+the robot's limits are its controller's, and `config.statistics["action"]` has the extremes of the
+demonstrations.
 """
 
 import dataclasses
@@ -20,7 +24,8 @@ from vidact.robot import config as config_lib
 from vidact.robot import weights
 from vidact.robot.codec import LinearCodec
 from vidact.robot.config import RobotConfig
-from vidact.robot.covar import CoVAR, Observation, Request
+from vidact.robot.covar import CoVAR, Observation
+from vidact.robot.sampling import Request
 
 MODEL, CODEC = "model.safetensors", "codec.safetensors"
 Noise = tuple[torch.Tensor, torch.Tensor]
@@ -44,12 +49,17 @@ class Policy:
 
     @classmethod
     def load(cls, folder: str | pathlib.Path, device: str | torch.device = "cpu") -> "Policy":
-        """Reads a folder that `vidact.export` wrote.
+        """Reads a folder that `vidact.export` wrote; no pickle, so that no file runs code.
+
+        Args:
+          folder: which.
+          device: as PyTorch names it: cpu, cuda, cuda:1, mps.
 
         Raises:
-          UserError: a file is missing or damaged, or does not fit the others.
+          UserError: a file is missing or damaged, or does not fit the others; or there is no such
+            device here.
         """
-        folder, device = pathlib.Path(folder), torch.device(device)
+        folder, device = pathlib.Path(folder), _device(device)
         config = config_lib.read(folder)
         sizes = config.model
         patch, frames = weights.metadata(folder / CODEC, ("patch", "frames"))
@@ -67,7 +77,7 @@ class Policy:
         instruction: str | Sequence[str],
         *,
         steps: int | None = None,
-        guidance: float = 1.0,
+        guidance: float | None = None,
         seed: int | None = None,
         noise: Noise | None = None,
     ) -> Float[np.ndarray, "*b m a"]:
@@ -77,15 +87,16 @@ class Policy:
           image: RGB, 0 to 255, at the resolution of the training data; one, or a batch of B. A
             model of several cameras takes the tiled frame; `vidact.tiles.boxes` says where each
             camera's picture lies in it.
-          state: proprioception in robot units.
+          state: proprioception in robot units, `config.width("state")` numbers.
           instruction: one for all, or one for each of the batch.
-          steps: Euler steps; by default as many as the evaluation takes.
-          guidance: classifier-free guidance of the actions; 1 = off.
+          steps: Euler steps of the actions; by default as evaluated, see `config.sampling`.
+          guidance: classifier-free guidance of the actions, 1 = off; by default as evaluated.
           seed: of the noise; None draws anew.
           noise: latents [B, n, h, w, c] and actions [B, Ta, A] to start from, instead of a seed.
 
         Returns:
-          [Ta, A] or [B, Ta, A], float32 in robot units, `config.fps` of them a second.
+          [Ta, A] or [B, Ta, A], float32 in robot units, `config.fps` of them a second; A is
+          `config.width("action")`.
 
         Raises:
           UserError: an input does not fit the model or is not finite, or an action is not finite.
@@ -94,17 +105,14 @@ class Policy:
         count = len(images)
         texts = [instruction] * count if isinstance(instruction, str) else list(instruction)
         observation = self.observe(images, states, texts)
-        steps = self.config.policy_steps if steps is None else steps
-        if steps < 1:
-            raise UserError(f"steps: {steps}; the model takes at least one")
-        request = Request("policy", steps, action_guidance=guidance)
+        request = self._request(steps, guidance)
         latents, chunk = self.noise(count, seed) if noise is None else noise
         _, chunk = self.model.denoise(
             observation, latents.to(self.device), chunk.to(self.device), request
         )
-        out = actions.denormalise(
-            chunk.cpu().numpy(), self.config.statistics["action"], self.config.normalisation
-        )
+        own = chunk[..., : self.config.width("action")].cpu().numpy()
+        statistics, method = self.config.statistics["action"], self.config.normalisation
+        out = actions.denormalise(own, statistics, method)
         if not np.isfinite(out).all():
             raise UserError("actions: not finite; check the weights with vidact.export --verify")
         return out if image.ndim == 4 else out[0]
@@ -119,11 +127,14 @@ class Policy:
         self._check(images, states, instructions)
         config, device = self.config, self.device
         sizes = config.model
-        normalised = actions.normalise(states, config.statistics["state"], config.normalisation)
+        normalised = np.zeros((len(states), sizes.state_dim), np.float32)  # as narrow data train
+        normalised[:, : states.shape[1]] = actions.normalise(
+            states, config.statistics["state"], config.normalisation
+        )
         if not config.uses_text:
             instructions = [""] * len(images)
         words, mask = text.tokenize(instructions, sizes.max_words, sizes.vocabulary)
-        pixels = torch.from_numpy(np.ascontiguousarray(images))  # a flipped view has no tensor
+        pixels = torch.from_numpy(np.array(images))  # it may be a flipped view, or read-only
         return Observation(
             condition=self.codec.encode(pixels.to(device)[:, None]),
             state=torch.from_numpy(normalised).to(device),
@@ -150,8 +161,22 @@ class Policy:
     def interpolate(
         self, chunk: Float[np.ndarray, "m a"], hz: float = 100.0
     ) -> Float[np.ndarray, "n a"]:
-        """A chunk resampled to the robot's command rate; see `vidact.actions.interpolate`."""
+        """A chunk resampled to the robot's command rate; see `vidact.actions.interpolate`.
+
+        Columns that are displacements would have to be divided by hz / `config.fps` besides.
+        """
         return actions.interpolate(chunk, self.config.fps, hz)
+
+    def _request(self, steps: int | None, guidance: float | None) -> Request:
+        known = self.config.sampling
+        try:
+            return dataclasses.replace(
+                known,
+                action_steps=known.action_steps if steps is None else steps,
+                action_guidance=known.action_guidance if guidance is None else guidance,
+            )
+        except ValueError as error:
+            raise UserError(f"{error}; change what act is given") from error
 
     def _check(self, images: np.ndarray, states: np.ndarray, texts: Sequence[str]) -> None:
         wanted = (*self.config.resolution, 3)
@@ -159,12 +184,21 @@ class Policy:
             raise UserError(
                 f"image: {images.dtype} {images.shape[1:]}; the model takes uint8 {wanted}: resize"
             )
-        if states.shape != (len(images), self.config.model.state_dim):
+        rows = (len(images), self.config.width("state"))
+        if states.shape != rows:
             raise UserError(
-                f"state: shape {states.shape}; the model takes {len(images)} rows of "
-                f"{self.config.model.state_dim} numbers"
+                f"state: shape {states.shape}; must be {rows}, the columns of "
+                f"{self.config.data_set}'s state for each image"
             )
         if not np.isfinite(states).all():
             raise UserError("state: not finite; check the robot's sensors")
         if len(texts) != len(images):
             raise UserError(f"instruction: {len(texts)} for {len(images)} images; give one each")
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (AssertionError, ImportError, RuntimeError) as error:  # not built in, or none
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {str(name)!r}: {reason}; choose another, or cpu") from error
