@@ -16,6 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from vidact.errors import UserError
+from vidact.training import preemption
 
 START_SECONDS = 300  # all must have begun by then
 HEARTBEAT_SECONDS = 30  # without a sign of life from one, the others end
@@ -141,6 +142,7 @@ def _start(coordinator: str | None, processes: int | None, process: int | None) 
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=LEAVE_SECONDS,
         )
+        preemption.hand_over()
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         if not address and _ALONE in reason:
