@@ -77,6 +77,11 @@ def gather(value: np.ndarray) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(value))
 
 
+def total(count: int) -> int:
+    """The sum of what each process has counted; all of them call it."""
+    return int(gather(np.asarray(count, np.int64)).sum())
+
+
 def slowest(wait: float) -> dict[str, float]:
     """For the log line: the process that the others wait for most, and its share of time.
 
