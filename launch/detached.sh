@@ -4,7 +4,7 @@
 #   bash launch/detached.sh running            exits 0 while it runs, else 1
 #   bash launch/detached.sh follow             shows its output until it ends
 #   bash launch/detached.sh code               prints what it exited with, nothing where it has not
-#   bash launch/detached.sh stop               sends it SIGTERM
+#   bash launch/detached.sh stop               sends it SIGTERM, where it runs
 # It keeps run.pid, run.log and run.code in the repository's root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -30,7 +30,9 @@ case $verb in
     tail -n 100 -F run.log --pid="$(cat run.pid)" 2>/dev/null
     for _ in {1..50}; do [ ! -e run.code ] || break; sleep 0.1; done ;;  # written a moment later
   code) [ ! -e run.code ] || cat run.code ;;
-  stop) running && kill -TERM "$(cat run.pid)" ;;
+  stop)
+    running || { echo "vidact: $PWD: nothing runs here" >&2 && exit; }
+    kill -TERM "$(cat run.pid)" ;;
   -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" ;;
   *) echo "error: launch/detached.sh: '$verb': start, running, follow, code or stop" >&2 && exit 2 ;;
 esac

@@ -3,7 +3,8 @@
 #   bash launch/restart.sh python -m vidact.train --config configs/covar_1b4.py --workdir=RUN
 #   bash launch/restart.sh srun python -m vidact.train --config configs/covar_1b4.py --workdir=RUN
 # SIGTERM and Ctrl-C reach the command as SIGTERM; what it exits with then is passed on, so that
-# the scheduler above decides. Else 0 means finished, and any code but 75 is an error, not repeated.
+# the scheduler above decides, and 75 where it died of it (143): it had not begun. Else 0 means
+# finished, and any code but 75 is an error, not repeated.
 set -euo pipefail
 
 case ${1:-} in
@@ -36,8 +37,12 @@ for ((start = 1; ; start++)); do
   sleep 1  # a command that always exits 75 does not keep a core busy
   [ -z "$told" ] || break
 done
+[ -z "$told" ] || [ "$code" != 143 ] || code=early
 case $code in
   0) ;;
+  early)
+    code=75
+    echo "vidact: $1: was told to stop before it began; exit code 75 at start $start" >&2 ;;
   75) echo "vidact: $1: was told to stop, checkpoint saved; exit code 75 at start $start" >&2 ;;
   *) echo "error: $1: failed; exit code $code at start $start" >&2 ;;
 esac

@@ -42,13 +42,14 @@ tpus() {
   if [ -n "$dry" ]; then printf '%q ' "${command[@]}" && echo; else "${command[@]}"; fi
 }
 on() { tpus tpu-vm ssh "$name" --worker="$1" --command="$2"; }
-state() {
-  tpus queued-resources describe "$name" --format='value(state.state)' 2>/dev/null || echo ABSENT
-}
+remove() { tpus queued-resources delete "$name" --force --quiet; }
+there() { [ -n "$dry" ] || command -v gcloud >/dev/null || fail "gcloud: not found; install it"; }
 
 case $verb in
-  stop) on all "bash vidact/launch/detached.sh stop" && exit ;;
-  delete) tpus queued-resources delete "$name" --force --quiet && exit ;;
+  stop) there && on all "bash vidact/launch/detached.sh stop" && exit
+    fail "$name in $zone: gcloud could not stop the run on every worker; see above" ;;
+  delete) there && remove && exit
+    fail "$name in $zone: gcloud could not delete it; see above" ;;
 esac
 
 case $type in
@@ -61,6 +62,23 @@ esac
 [ $# -gt 0 ] || fail "launch/tpu_vm.sh train: the arguments of vidact.train are missing after --"
 [ -z "$(git status --porcelain)" ] || [ -n "$dry" ] \
   || fail "$PWD: uncommitted changes; commit them, for the machines get HEAD"
+there
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+pause=30 outage=60 most=3  # seconds; pauses until gcloud answers; attempts at what it refuses
+
+# What has become of the request, ABSENT where there is none. An outage of gcloud says neither.
+state() {
+  local try told
+  for ((try = 1; try <= outage; try++)); do
+    tpus queued-resources describe "$name" --format='value(state.state)' 2>"$scratch/told" && return
+    ! grep -Eq 'NOT_FOUND|Not Found|\] not found' "$scratch/told" || { echo ABSENT && return; }
+    told=$(grep -m 1 ERROR "$scratch/told" || head -n 1 "$scratch/told")
+    echo "vidact: $name: gcloud does not answer, $try of $outage times: $told" >&2
+    sleep "$pause"
+  done
+  fail "$name: gcloud does not answer: $told; once it does, run this command again"
+}
 
 request() {
   tpus queued-resources create "$name" --node-id="$name" --accelerator-type="$type" \
@@ -69,13 +87,16 @@ request() {
 
 # Waits until the machines are there; those that were taken away are requested anew.
 up() {
-  local now
-  while now=$(state) && [ "$now" != ACTIVE ]; do
+  local now refused=0
+  while now=$(state) || exit; [ "$now" != ACTIVE ]; do
     case $now in
-      FAILED | SUSPENDED) tpus queued-resources delete "$name" --force --quiet ;;
-      ABSENT) request ;;
-      *) echo "vidact: $name: $now" >&2 && sleep 30 ;;
+      FAILED | SUSPENDED) remove || refused=$((refused + 1)) ;;
+      ABSENT) request || refused=$((refused + 1)) ;;
+      *) refused=0 && echo "vidact: $name: $now" >&2 ;;
     esac
+    [ "$refused" -lt "$most" ] \
+      || fail "$name: $now; gcloud refused $most times to change it; see above"
+    sleep "$pause"
   done
 }
 
@@ -91,24 +112,29 @@ start() {
     && on all "$run$(printf ' %q' "$@")"
 }
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
 if [ -n "$dry" ]; then
   request && start "$@"
   exit
 fi
+failed=0
 while :; do
   up
   if ! on all "bash vidact/launch/detached.sh running" && ! start "$@"; then
-    [ "$(state)" != ACTIVE ] || fail "$name: the run could not be started; see above"
+    failed=$((failed + 1))
+    [ "$failed" -lt "$most" ] \
+      || fail "$name: the run could not be started, $failed times; see above"
+    sleep "$pause"
     continue
   fi
+  failed=0
   on 0 "bash vidact/launch/detached.sh follow" || true
   code=$(on 0 "bash vidact/launch/detached.sh code") || code=""
-  case $code in
-    0) echo "vidact: $name: finished; delete it: bash launch/tpu_vm.sh delete ..." && exit ;;
-    75 | "") echo "vidact: $name: exit code '$code': preempted or out of reach; it goes on" >&2 ;;
-    *) echo "error: $name: vidact.train failed with exit code $code; see above" >&2 && exit "$code" ;;
-  esac
-  sleep 60  # machines that are being taken away may still be ACTIVE for a moment
+  [ "$code" != 0 ] || break
+  echo "vidact: $name: exit code '$code' (none: out of reach); are the machines there?" >&2
+  sleep 60  # those that are being taken away may still be ACTIVE for a moment
+  # Where machines are lost, the others end with any code.
+  now=$(state) || exit
+  [ "$now" = ACTIVE ] && [ -n "$code" ] && [ "$code" != 75 ] || continue
+  echo "error: $name: vidact.train failed with exit code $code; see above" >&2 && exit "$code"
 done
+echo "vidact: $name: finished; delete it: bash launch/tpu_vm.sh delete ..."

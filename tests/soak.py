@@ -24,7 +24,7 @@ from tqdm import tqdm
 from tests import several, tiny
 from vidact.training import trace
 
-STOP_SECONDS = 90.0  # that the others may go on for when one was killed
+STOP_SECONDS = 60.0  # that the others may go on for when one was killed
 
 
 def main() -> None:

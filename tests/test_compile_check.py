@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import subprocess
+import sys
 
 import jax
 import pytest
@@ -63,12 +64,68 @@ def test_the_sampler_and_the_decoder_compile_for_one_chip():
         ),
         (("v5e:2x2", "--sample", "--from-pixels"), "--from-pixels: means nothing to --sample"),
         (("v5e:2x2", "--from-pixels", "--config.data.encoded=DIR"), "config.data.encoded='DIR'"),
+        (("v5e:2x2", "--sweep", "--batch=2"), "--batch: means nothing to --sweep"),
+        (("v5e:2x2", "--batch=0"), "config.train.batch_size=0: must be"),
+        (("v5e:2x2", "--sweep", "--config.train.freeze=('^nothing/',)"), "'^nothing/' matches no"),
     ],
 )
 def test_mistakes_are_one_line(arguments, named):
     done = check("covar.py:tiny", *arguments)
-    assert done.returncode == 2
+    assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: ") and named in done.stderr
+    assert "nothing fits" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("model.video_width=8192", "does not fit 15.75 GiB of v5e:1x1: parameters and optimizer"),
+        ("train.microbatches=3", "batch_size=1: not a positive multiple"),
+    ],
+)
+def test_a_sweep_in_which_nothing_fits_exits_with_1(change, told):
+    done = check("covar.py:tiny", "v5e:1x1", "--sweep", f"--config.{change}", *SHALLOW)
+    assert done.returncode == 1, done.stdout + done.stderr
+    _, *tried, last = done.stdout.splitlines()
+    assert len(tried) == 2 and all(told in line for line in tried)  # dots, full
+    assert last.startswith("--topology v5e:1x1: nothing fits; take a larger one")
+
+
+# v5p's compiler lets a program have 3 MB more than the table of chips says.
+FULL = """
+from vidact.training import chips
+chips.prepare_environment()
+import jax
+import numpy as np
+from vidact.training import checked, compile_report, flops
+
+pod = compile_report.Pod("v5p:2x2x1")
+mesh = jax.sharding.Mesh(np.array(pod.devices), ("data",))
+room = int(chips.chip_of(pod.topology).hbm)
+for spare in (2**20, -(2**20)):
+    x = jax.ShapeDtypeStruct(
+        ((room - spare) // 512, 128), "float32", sharding=jax.NamedSharding(mesh, jax.P())
+    )
+    found = checked.Checked(
+        name="sum of eight rows",
+        settings="",
+        mesh=mesh,
+        batch=1,
+        jitted=jax.jit(lambda x: x[:8].sum()),
+        arguments=(x,),
+        parameters=(),
+        work=flops.Work(1.0, 1.0),
+    )
+    print(compile_report.run(found, pod))
+"""
+
+
+def test_what_compiles_and_still_needs_more_than_a_chip_has_does_not_fit():
+    done = subprocess.run([sys.executable, "-c", FULL], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *table, fits, line, too_large = done.stdout.splitlines()
+    assert table[0] == "program: sum of eight rows" and (fits, too_large) == ("True", "False")
+    assert line.startswith("hbm per chip: does not fit 95.74 GiB of v5p:2x2x1: needs 95.7 GiB")
 
 
 def test_memory_that_is_short_is_told_in_one_line():
@@ -134,5 +191,5 @@ def test_the_paper_s_model_from_scratch_does_not_fit_one_chip():
     done = check("covar_1b4.py", "v5e:1x1", "--batch=1", "--fast")
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.fullmatch(
-        r"hbm per chip: does not fit 15\.75 GiB .* too much; lower.*\n", done.stdout
+        r"hbm per chip: does not fit 15\.75 GiB .* too much; raise.*\n", done.stdout
     )

@@ -12,8 +12,13 @@ import pytest
 from tests import processes_compare, several, soak, tiny
 from vidact.training import checkpoints, trace
 
+SAVED_SECONDS = 30.0  # from SIGTERM to one until all have saved and gone: a spot machine's notice
+LOST_SECONDS = 60.0  # from the end of one until the others have ended
+
 # A run's loop without its model: each step ends in a sum over both processes.
 PROGRAM = """
+import os
+import signal
 import sys
 import time
 import jax
@@ -27,6 +32,10 @@ from vidact.training import distributed, preemption
 port, fault, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
 def main(_):
+    preemption.may_end()
+    if fault == "early" and number == 1:
+        preemption.JOINING_SECONDS = 60  # so that the other's start takes less
+        os.kill(os.getpid(), signal.SIGTERM)
     with preemption.watched(), distributed.joined(f"localhost:{port}", 2, number):
         mesh = jax.make_mesh((2,), ("data",))
         rows, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
@@ -78,24 +87,33 @@ def _run_on(pair, told, tmp_path) -> list[subprocess.Popen]:
 def test_sigterm_to_one_stops_both_at_one_step(pair, told, tmp_path, number):
     running = _run_on(pair, told, tmp_path)
     running[number].send_signal(signal.SIGTERM)
-    assert several.codes(running) == [75, 75]
-    steps = [re.findall(r"told to go: saved step (\d+); ", told(i)) for i in range(2)]
-    assert len(steps[0]) == 1 and steps[0] == steps[1]
+    assert several.codes(running, SAVED_SECONDS) == [75, 75]
+    _same_step(told)
     for i, name in enumerate(("bad.txt", "bad.1.txt")):
         assert f"{name} {{'slowest process': 0.0, 'its data wait': 0.69" in told(i)
+
+
+def test_sigterm_while_they_join_is_not_lost(pair, told):
+    assert several.codes(pair("early")) == [75, 75]
+    _same_step(told)
+
+
+def _same_step(told) -> None:
+    steps = [re.findall(r"told to go: saved step (\d+); ", told(i)) for i in range(2)]
+    assert len(steps[0]) == 1 and steps[0] == steps[1]
 
 
 def test_one_that_is_killed_takes_the_other_along(pair, told, tmp_path):
     running = _run_on(pair, told, tmp_path)
     running[1].kill()
-    assert several.codes(running) == [1, -signal.SIGKILL]
+    assert several.codes(running, LOST_SECONDS) == [1, -signal.SIGKILL]
     assert "error: process 0: another process is gone; its own output says why" in told(0)
 
 
 def test_the_first_that_is_killed_takes_the_other_along(pair, told, tmp_path):
     running = _run_on(pair, told, tmp_path)
     running[0].kill()
-    assert several.codes(running)[1] not in (0, 75)
+    assert several.codes(running, LOST_SECONDS)[1] not in (0, 75)
     assert "another process is gone" in told(1) or "another task died" in told(1)
 
 
@@ -139,8 +157,11 @@ def test_a_run_goes_on_with_other_processes_on_another_mesh_and_stops_when_told(
     running = several.start(line, 2, two, devices=1)
     several.wait_until(lambda: trace.read(two)[-1]["step"] >= 12, running, two)
     running[1].send_signal(signal.SIGTERM)
-    assert several.codes(running) == [75, 75]
-    assert checkpoints.steps(two)[-1] == trace.read(two)[-1]["step"]
+    assert several.codes(running, SAVED_SECONDS) == [75, 75]
+    last = trace.read(two)[-1]["step"]
+    assert checkpoints.steps(two)[-1] == last
+    for i in range(2):
+        assert f"told to go: saved step {last}; " in several.path(two, i).read_text()
     same, difference = processes_compare.differences(one, two, 12)
     assert same and difference <= processes_compare.MOST
     assert json.loads((two / "config.json").read_text())["mesh"]["fsdp"] == 2

@@ -18,7 +18,7 @@ Needs the extra tpu. Memory is what the compiler lays out. The times are lower b
 of memory and messages over the data sheet's peaks. --fast compiles with less effort, in minutes
 where the full compile may take most of an hour; docs/tpu.md compares what the two say. --keep names
 a folder of compiled programs: what is there already is read, not compiled. The exit code is 1 where
-a program does not fit.
+a program, or all that a sweep tries, does not fit.
 """
 
 import pathlib
@@ -52,11 +52,12 @@ def main(arguments: list[str]) -> None:
 
     if args.sample and args.from_pixels:
         raise command.UserError("--from-pixels: means nothing to --sample; leave it out")
+    if args.sweep and args.batch is not None:
+        raise command.UserError("--batch: means nothing to --sweep, which tries several; omit it")
     pod = compile_report.Pod(args.topology, args.slices, args.fast, args.keep)
     if args.sweep:
-        sweep.run(config, pod, args.from_pixels)
-        return
-    if args.batch:
+        sys.exit(0 if sweep.run(config, pod, args.from_pixels) else 1)
+    if args.batch is not None:
         config.train.batch_size = args.batch * pod.chips
     if args.sample:
         from vidact.evaluation import checked as evaluation

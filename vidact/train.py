@@ -12,17 +12,20 @@ Examples:
 
 Run the same command again to continue after a kill: it goes on from the newest checkpoint with the
 same batches. Several processes find each other by themselves on Cloud TPU, GKE and Slurm, elsewhere
-by --coordinator, --processes and --process. Exit codes: 0 finished, 75 told to go by SIGTERM and
-saved (start again), 2 a mistake that the last line names, any other a crash, here or elsewhere.
+by --coordinator, --processes and --process. Exit codes: 0 finished, 75 told to go by SIGTERM, all
+that there was is saved (start again), 2 a mistake that the last line names, any other a crash, here
+or elsewhere.
 """
 
 import pathlib
 
-from vidact import command
+from vidact.training import preemption
 
 
 def main(arguments: list[str]) -> None:
     """Parses the command line and calls the trainer."""
+    from vidact import command
+
     parser = command.parser(__doc__, "python -m vidact.train")
     parser.add_argument("--config", required=True, help="a file of configs/")
     parser.add_argument("--workdir", help="where the run is written; continued if it exists")
@@ -45,7 +48,7 @@ def main(arguments: list[str]) -> None:
     command.check_writable(args.workdir)
     # JAX is imported only now, so that --help and mistakes answer at once.
     from vidact.interop import init_from
-    from vidact.training import distributed, loop, preemption, runs, startup
+    from vidact.training import distributed, loop, runs, startup
 
     startup.keep_programs(config, args.workdir)
     with (
@@ -57,4 +60,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    preemption.may_end()  # before the imports that take time
+    from vidact import command
+
     command.run(main)

@@ -42,6 +42,8 @@ def test_the_code_and_the_output_are_kept(call):
     assert call("code").stdout == "3\n"
     assert call("running").returncode == 1
     assert "two words\n" in call("follow").stdout
+    done = call("stop")
+    assert done.returncode == 0 and done.stderr.endswith(": nothing runs here\n")
 
 
 def test_a_second_start_leaves_the_first_alone_and_stop_lets_it_save(call, tmp_path):

@@ -24,6 +24,8 @@ echo start >> "$1/starts"
 read -r -a codes < "$1/codes"
 exit "${codes[$(($(wc -l < "$1/starts") - 1))]}"
 """
+# Has no handler yet, as Python in its first moments.
+DIES = "echo runs; exec sleep 60"
 # Says that it runs, and needs a moment after SIGTERM to save what it has.
 SAVES = """
 trap 'sleep 0.3; echo saved; exit "$1"' TERM
@@ -55,9 +57,9 @@ def test_any_other_code_fails_loudly_at_once(tmp_path, code):
     assert done.stderr.splitlines()[-1] == f"error: bash: failed; exit code {code} at start 2"
 
 
-def stopped(code: int, how: signal.Signals) -> tuple[int, str, str]:
+def stopped(code: int, how: signal.Signals, script: str = SAVES) -> tuple[int, str, str]:
     """Signals the wrapper once its command runs: exit code, output and errors."""
-    command = [*HEARS, *RESTART, "bash", "-c", SAVES, "saves", str(code)]
+    command = [*HEARS, *RESTART, "bash", "-c", script, "saves", str(code)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
@@ -79,6 +81,13 @@ def test_a_stopped_command_decides_the_code(wanted):
     code, out, errors = stopped(wanted, signal.SIGTERM)
     assert (code, out) == (wanted, "saved\n")
     assert errors == ("error: bash: failed; exit code 2 at start 1\n" if wanted else "")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_before_the_command_could_hear_of_it_is_no_error(how):
+    code, out, errors = stopped(0, how, DIES)
+    assert (code, out) == (75, "")
+    assert errors == "vidact: bash: was told to stop before it began; exit code 75 at start 1\n"
 
 
 def test_a_command_that_alone_gets_sigterm_starts_again(tmp_path):

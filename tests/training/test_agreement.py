@@ -1,4 +1,7 @@
-"""Two real processes find out that they do not train the same run; devices, that a copy is off."""
+"""Two real processes find out that they do not train the same run; devices, that a copy is off.
+
+They also add up how many windows they could not read.
+"""
 
 import socket
 import subprocess
@@ -23,9 +26,9 @@ from tests.data_pipelines import shards
 from configs import base
 from data_pipelines import pipeline
 from vidact.errors import UserError
-from vidact.training import agreement
+from vidact.training import agreement, summary
 
-number, port, root, other = int(sys.argv[1]), *sys.argv[2:]
+number, port, root, other, damaged = int(sys.argv[1]), *sys.argv[2:]
 jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=number)
 for seed, rate, folder in ((3, 0.9, root), (4, 0.9, root), (3, 0.8, root), (3, 0.9, other)):
     config = base.get_config()
@@ -43,16 +46,26 @@ for seed, rate, folder in ((3, 0.9, root), (4, 0.9, root), (3, 0.8, root), (3, 0
         print("\\nsaid: agreed")
     except UserError as error:
         print("\\nsaid:", error)
+print("\\nsaid:", summary.of_data(dataset))
+config.data.update(root=damaged, on_bad_record="skip")
+dataset = pipeline.make_dataset(
+    config.data, seed=3, batch_size=4, process_index=number, process_count=2
+)
+for step in range(8):
+    dataset.batch_at(step)
+print("\\nsaid:", summary.of_data(dataset))
+print("\\nsaid: substituted", dataset.bad.substituted)
 """
+FIRST = {"one": 0, "other": 1, "damaged": 0}  # the first episode's number
 
 
 @pytest.fixture
 def roots(tmp_path):
-    """Two data sets of the same description whose frames differ."""
-    return [
-        str(shards.write(tmp_path / name, [shards.episode(first + i, steps=6) for i in range(4)]))
-        for name, first in (("one", 0), ("other", 1))
-    ]
+    """Two data sets of the same description whose frames differ, and one with a damaged frame."""
+    made = {name: [shards.episode(first + i) for i in range(4)] for name, first in FIRST.items()}
+    image = made["damaged"][1]["steps"][3]["observation"]["image"]
+    image.truncate(len(image.getvalue()) // 2)
+    return [str(shards.write(tmp_path / name, episodes)) for name, episodes in made.items()]
 
 
 def _lines(process: subprocess.Popen) -> list[str]:
@@ -78,23 +91,18 @@ def test_two_processes(roots):
     finally:
         for process in running:
             process.kill()
-    assert told[0] == told[1] and len(told[0]) == 4
+    counts = [int(lines.pop().removeprefix("substituted ")) for lines in told]
+    assert min(counts) > 0
+    assert told[0] == told[1] and len(told[0]) == 6
     assert told[0][0] == "agreed"
+    assert told[0][4:] == ["{}", str({"windows substituted": sum(counts)})]
     wanted = ("another order of windows", "another configuration", "another")
-    for line, differs in zip(told[0][1:], wanted, strict=True):
+    for line, differs in zip(told[0][1:4], wanted, strict=True):
         assert line.startswith(f"step 3: processes 1 have {differs} ")
 
 
-def _array(mesh, spec, values, change=None):
-    """`values` on a mesh, the copy of device number `change` with its last bit flipped."""
-    sharding = NamedSharding(mesh, spec)
-    parts = []
-    for device, index in sharding.addressable_devices_indices_map(values.shape).items():
-        part = values[index].copy()
-        if device.id == change:
-            part.view(np.uint8).reshape(-1)[-4] ^= 1
-        parts.append(jax.device_put(part, device))
-    return jax.make_array_from_single_device_arrays(values.shape, sharding, parts)
+def _array(mesh, spec, values):
+    return jax.device_put(values, NamedSharding(mesh, spec))
 
 
 def test_a_copy_of_a_parameter_with_one_other_bit_is_named():
@@ -102,12 +110,12 @@ def test_a_copy_of_a_parameter_with_one_other_bit_is_named():
     good = _array(mesh, P(None, "fsdp"), values.astype(np.float32))
     half = _array(mesh, P(), values.astype(jax.numpy.bfloat16))
     agreement.check_parameters({"a/kernel": good, "b/scale": half}, 7)
-    bad = _array(mesh, P(None, "fsdp"), values.astype(np.float32), change=5)
+    bad = meshes.flipped(good, device=5)
     with pytest.raises(UserError, match=r"step 7: b/kernel on device 5 of process 0 is not what"):
         agreement.check_parameters({"b/kernel": bad, "a/scale": half}, 7)
 
 
 def test_parts_of_which_there_is_one_copy_may_differ():
     mesh = meshes.mesh(1, 8, 1)
-    value = _array(mesh, P("fsdp"), np.arange(16, dtype=np.float32), change=3)
-    agreement.check_parameters({"a/kernel": value}, 1)
+    value = _array(mesh, P("fsdp"), np.arange(16, dtype=np.float32))
+    agreement.check_parameters({"a/kernel": meshes.flipped(value, device=3)}, 1)

@@ -1,5 +1,6 @@
 """Training resumes bit for bit, refuses foreign work directories and learns."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ from tensorboardX.proto import event_pb2
 from data_pipelines.data_set import short_name
 from data_pipelines.sources.records import TFRecordShard
 from tests import tiny
+from tests.training import meshes
 from vidact.batch import Batch
 from vidact.errors import UserError
 from vidact.nn import flat, lora
@@ -27,8 +29,10 @@ from vidact.training import (
     loop,
     meters,
     preemption,
+    prepare,
     provenance,
     runs,
+    startup,
     state,
     step,
     summary,
@@ -69,7 +73,7 @@ def test_a_checkpoint_carries_its_code_s_version_and_the_run_s_assets(whole):
         assert (folder / "assets" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_sigterm_saves_and_the_run_goes_on_bit_for_bit(data, whole, tmp_path, capsys):
+def test_a_run_that_was_told_to_go_or_has_ended_goes_on_bit_for_bit(data, whole, tmp_path, capsys):
     config = tiny.config(data, train__steps=6, train__checkpoint_every=100, **QUICK)
     with preemption.watched():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -80,14 +84,36 @@ def test_sigterm_saves_and_the_run_goes_on_bit_for_bit(data, whole, tmp_path, ca
     torn = tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp"
     torn.mkdir()
     (torn / "half").write_bytes(b"an interrupted write")
-    config.train.steps = 8  # how long a run is may change
     loop.run(config, tmp_path)
     assert "continuing from step 1\n" in capsys.readouterr().out
+    assert checkpoints.steps(tmp_path)[-1] == 6  # the end
+    config.train.steps = 8  # how long a run is may change
+    loop.run(config, tmp_path)
+    assert "continuing from step 6\n" in capsys.readouterr().out
     assert (tmp_path / "trace.jsonl").read_text() == (whole / "trace.jsonl").read_text()
     pairs = list(zip(arrays(tmp_path, 8), arrays(whole, 8), strict=True))
     assert len(pairs) > 300
     for left, right in pairs:
         np.testing.assert_array_equal(left, right)
+
+
+def test_copies_of_what_is_trained_that_differ_stop_the_run(data, tmp_path):
+    config = tiny.config(data, train__steps=1, train__agree_every=1, **QUICK)
+    trainer = prepare.trainer(config, tmp_path)
+    update, path = trainer.update, "video/final_layer/linear/kernel"
+
+    def faulty(*given):
+        """As one device that computes a value's last bit wrongly; the average rounds it away."""
+        after, metrics = update(*given)
+        params = {**after.params, path: meshes.flipped(after.params[path], device=3)}
+        return dataclasses.replace(after, params=params), metrics
+
+    trainer.update = faulty
+    with (
+        checkpoints.open_manager(tmp_path, config.train) as manager,
+        pytest.raises(UserError, match=rf"step 1: {path} on device 3 of process 0 is not what"),
+    ):
+        loop._Loop(trainer, manager, startup.Clock()).run()
 
 
 def test_a_torn_checkpoint_is_not_picked_up(whole):

@@ -16,6 +16,7 @@ from jaxtyping import Array, UInt32
 from data_pipelines.loading import WindowDataset
 from vidact.errors import UserError
 from vidact.training import distributed, runs
+from vidact.training.state import TrainState
 
 
 def check(config: ml_collections.ConfigDict, dataset: WindowDataset, step: int) -> None:
@@ -59,6 +60,22 @@ def digests(
 def _settings(config: ml_collections.ConfigDict) -> str:
     """What must not differ: what a continued run may not change, and the mesh, which it may."""
     return json.dumps({**runs.fixed(config), "mesh": config.mesh.to_dict()}, sort_keys=True)
+
+
+def check_state(state: TrainState, step: int) -> None:
+    """Compares the copies of all parameters and, where they train, of their averages.
+
+    In the averages alone a last bit's difference would vanish, mostly.
+
+    Args:
+      state: of the run; every process calls it at the same step.
+      step: for the message.
+
+    Raises:
+      UserError: as `check_parameters`.
+    """
+    averages = {f"the average of {path}": value for path, value in state.ema.items()}
+    check_parameters({**state.params, **state.frozen, **averages}, step)
 
 
 def check_parameters(parameters: Mapping[str, jax.Array], step: int) -> None:

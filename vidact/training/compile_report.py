@@ -17,6 +17,12 @@ from vidact.training.checked import Checked
 # bytes and bound (docs/tpu.md). At -0.5 XLA keeps nothing on the chip between kernels.
 FAST: dict[str, Any] = {"exec_time_optimization_effort": -0.1}
 
+DO_LESS = (
+    "lower --batch, raise config.mesh.fsdp or config.train.microbatches, or set "
+    "config.model.remat=full"
+)
+SPLIT_MORE = "raise config.mesh.fsdp, set config.train.freeze, or take a larger --topology"
+
 
 @dataclasses.dataclass(frozen=True)
 class Pod:
@@ -89,11 +95,17 @@ def report(checked: Checked, pod: Pod) -> Report:
     """Compiles a program for a pod.
 
     Raises:
-      DoesNotFitError: the compiler ran out of memory.
+      DoesNotFitError: the compiler ran out of memory, the program needs more than a chip has, or
+        already what it is given does, which takes no compiling to know.
     """
     chip = chips.chip_of(pod.topology)
-    found = _compiled(checked.jitted.lower(*checked.arguments), pod, chip)
     parameters, optimizer = held(checked.parameters), held(checked.optimizer)
+    if parameters + optimizer > chip.hbm:
+        whole = f"parameters and optimizer alone need {_over(parameters + optimizer, chip)}"
+        raise _does_not_fit(whole, SPLIT_MORE, pod, chip)
+    found = _compiled(checked.jitted.lower(*checked.arguments), pod, chip)
+    if found.memory > chip.hbm:
+        raise _does_not_fit(f"needs {_over(found.memory, chip)}", DO_LESS, pod, chip)
     devices = list(checked.mesh.devices.flat)
     return Report(
         memory=found.memory,
@@ -157,12 +169,18 @@ def _too_large(message: str, pod: Pod, chip: chips.Chip) -> Exception:
     """What the compiler says where memory is short, in one line; else the bug that it is."""
     if "RESOURCE_EXHAUSTED" not in message:
         return UserError(f"--topology {pod.topology}: {' '.join(message.split())[:300]}; report it")
-    room = chip.hbm / chips.GIB
     used = [float(n) for n in re.findall(r"Used ([\d.]+)G of", message)]
     used += [float(n) for n in re.findall(r"\(([\d.]+)G\) exceeds", message)]
-    over = f"needs {max(used):.1f} GiB, {max(used) - room:.1f} GiB too much" if used else message
+    over = f"needs {_over(max(used) * chips.GIB, chip)}" if used else " ".join(message.split())
+    return _does_not_fit(over, DO_LESS, pod, chip)
+
+
+def _over(used: float, chip: chips.Chip) -> str:
+    return f"{used / chips.GIB:.1f} GiB, {(used - chip.hbm) / chips.GIB:.1f} GiB too much"
+
+
+def _does_not_fit(why: str, remedy: str, pod: Pod, chip: chips.Chip) -> DoesNotFitError:
     return DoesNotFitError(
-        f"hbm per chip: does not fit {room:.2f} GiB of {pod.topology}: {' '.join(over.split())}; "
-        "lower --batch, raise config.mesh.fsdp or config.train.microbatches, or set "
-        "config.model.remat=full"
+        f"hbm per chip: does not fit {chip.hbm / chips.GIB:.2f} GiB of {pod.topology}: {why}; "
+        f"{remedy}"
     )

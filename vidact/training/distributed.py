@@ -16,6 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from vidact.errors import UserError
+from vidact.training import preemption
 
 START_SECONDS = 300  # all must have begun by then
 HEARTBEAT_SECONDS = 30  # without a sign of life from one, the others end
@@ -74,6 +75,11 @@ def wait(what: str) -> None:
 def gather(value: np.ndarray) -> np.ndarray:
     """Every process's array, all of one shape, stacked by process on a new first axis."""
     return np.asarray(multihost_utils.process_allgather(value))
+
+
+def total(count: int) -> int:
+    """The sum of what each process has counted; all of them call it."""
+    return int(gather(np.asarray(count, np.int64)).sum())
 
 
 def slowest(wait: float) -> dict[str, float]:
@@ -141,6 +147,7 @@ def _start(coordinator: str | None, processes: int | None, process: int | None) 
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=LEAVE_SECONDS,
         )
+        preemption.hand_over()
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         if not address and _ALONE in reason:

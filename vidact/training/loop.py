@@ -28,7 +28,6 @@ from vidact.training import (
     runs,
     skipped,
     startup,
-    state,
     step,
     summary,
     trace,
@@ -177,7 +176,7 @@ class _Loop:
         if config.agree_every and number % config.agree_every == 0:
             with self.meter.aside(metrics):
                 agreement.check(self.trainer.config, self.trainer.train, number)
-                agreement.check_parameters(state.inference_parameters(self.trainer.state), number)
+                agreement.check_state(self.trainer.state, number)
         going = preemption.reached(number) and not last
         saving = self.manager.should_save(number)
         saving |= going or (last and self.manager.latest_step() != number)
@@ -233,8 +232,7 @@ class _Loop:
         values = summary.of_steps(self.rows, self.trainer.data_sets)
         values |= self.meter.line(batch, self.trainer.codec, int(values["skipped"]))
         values |= distributed.slowest(values["data wait"])
-        if self.trainer.train.bad.policy == "skip":
-            values["windows substituted"] = self.trainer.train.bad.substituted
+        values |= summary.of_data(self.trainer.train)
         self.logger.write(number, values)
         self.rows = []
 

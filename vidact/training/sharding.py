@@ -64,6 +64,10 @@ ACTIVATIONS: dict[str, P] = {
 }
 
 
+class DoesNotDivideError(UserError):
+    """The mesh does not divide the devices, the batch or a parameter; another one may."""
+
+
 def sides(
     config: ml_collections.ConfigDict, devices: int, slices: int = 1
 ) -> tuple[int, int, int, int]:
@@ -79,7 +83,7 @@ def sides(
         fsdp = math.gcd(max(devices // slices // inner, 1), FSDP_MOST)
     data = config.data if config.data > 0 else devices // (fsdp * inner)
     if data * fsdp * inner != devices or data % slices:
-        raise UserError(
+        raise DoesNotDivideError(
             f"config.mesh: data {data} x fsdp {fsdp} x tensor {config.tensor} x context "
             f"{config.context} is not {devices} devices in {slices} slices; set "
             "config.mesh.data=-1 and divisors of the number of devices of a slice"
@@ -96,7 +100,8 @@ def make_mesh(config: ml_collections.ConfigDict, devices: Sequence[Any] | None =
       devices: by default this run's.
 
     Raises:
-      UserError: the axes do not multiply to the number of devices, or not within a slice.
+      DoesNotDivideError: the axes do not multiply to the number of devices, or not within a slice.
+      UserError: `fsdp` is no number of devices.
     """
     devices = list(jax.devices() if devices is None else devices)
     slices = len({getattr(device, "slice_index", 0) for device in devices})
@@ -119,18 +124,18 @@ def check_batch(batch_size: int, mesh: Mesh, microbatches: int = 1) -> None:
     """Refuses a batch that the mesh cannot divide.
 
     Raises:
-      UserError: always then.
+      DoesNotDivideError: always then.
     """
     rows = ways(mesh, ROWS)
     if batch_size < 1 or batch_size % (rows * microbatches):
         times = f" x config.train.microbatches={microbatches}" if microbatches > 1 else ""
-        raise UserError(
+        raise DoesNotDivideError(
             f"config.train.batch_size={batch_size}: not a positive multiple of the {rows} devices "
             f"that share its rows{times}; change it"
         )
     shared = mesh.size // rows
     if jax.process_count() > 1 and jax.local_device_count() % shared:
-        raise UserError(
+        raise DoesNotDivideError(
             f"config.mesh: tensor x context = {shared} would share rows between hosts of "
             f"{jax.local_device_count()} devices; choose a divisor of that"
         )
@@ -140,8 +145,8 @@ def partition(path: str, shape: tuple[int, ...], mesh: AnyMesh, rules: Rules = R
     """Where a parameter lies, by the first rule that its path matches.
 
     Raises:
-      UserError: no rule matches, or its partition has too many axes, names one twice or does not
-        divide.
+      DoesNotDivideError: the first rule's partition does not divide it.
+      UserError: no rule matches, or its partition has too many axes or names one twice.
     """
     spec = next((spec for pattern, spec in rules if re.search(pattern, path)), None)
     if spec is None:
@@ -160,7 +165,7 @@ def partition(path: str, shape: tuple[int, ...], mesh: AnyMesh, rules: Rules = R
     full = P(*(None,) * (len(shape) - len(spec)), *spec)
     for size, entry in zip(shape, full, strict=True):
         if size % ways(mesh, entry):
-            raise UserError(
+            raise DoesNotDivideError(
                 f"config.mesh.{'*'.join(_names(entry))}={ways(mesh, entry)}: does not divide the "
                 f"{size} of {path} {shape}; choose a divisor or change config.model's widths"
             )
@@ -224,14 +229,14 @@ def replicated(
     """The share in [0, 1] of the parameters' bytes that every device holds whole.
 
     Raises:
-      UserError: it is above `REPLICATED_MOST` on a mesh that splits parameters.
+      DoesNotDivideError: it is above `REPLICATED_MOST` on a mesh that splits parameters.
     """
     sizes = {path: value.size * value.dtype.itemsize for path, value in parameters.items()}
     whole = {path: n for path, n in sizes.items() if shardings[path].is_fully_replicated}
     share = sum(whole.values()) / max(sum(sizes.values()), 1)
     mesh = next(iter(shardings.values())).mesh
     if share > REPLICATED_MOST and mesh.size > mesh.shape["data"]:
-        raise UserError(
+        raise DoesNotDivideError(
             f"{max(whole, key=lambda path: whole[path])}: with others it keeps {share:.1%} of the "
             f"parameters' bytes whole on every device, above {REPLICATED_MOST:.0%}; split it by a "
             "rule of config.mesh.rules, or set config.mesh's fsdp, tensor and context to 1"

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
+from data_pipelines.loading import WindowDataset
 from vidact.processes import support
-from vidact.training import feed, logs, prepare, step
+from vidact.training import distributed, feed, logs, prepare, step
 
 TIMES = tuple((2 * i + 1) / 20 for i in range(10))
 """Where the evaluation loss is taken: the middles of ten equal ranges of t."""
@@ -23,6 +24,16 @@ def of_steps(rows: Sequence[step.Metrics], data_sets: Sequence[str]) -> dict[str
     accepted = [row for row in rows if not row["skipped"]]
     values = _of_accepted(accepted, data_sets) if accepted else {}
     return values | {"skipped": len(rows) - len(accepted)}
+
+
+def of_data(dataset: WindowDataset) -> dict[str, int]:
+    """How many windows others stood in for so far, in all processes, which all call it.
+
+    Nothing where a window that cannot be read ends the run.
+    """
+    if dataset.bad.policy != "skip":
+        return {}
+    return {"windows substituted": distributed.total(dataset.bad.substituted)}
 
 
 def held_out(trainer: prepare.Trainer) -> dict[str, float]:
