@@ -37,7 +37,7 @@ from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
 from vidact.errors import UserError
 from vidact.interop import init_from
-from vidact.training import checks, distributed, latents, prepare, runs
+from vidact.training import checks, distributed, latents, prepare, runs, settings
 
 DTYPES = ("float16", "float32")
 TEXTS = 8  # embedded at once
@@ -124,7 +124,7 @@ def describe(
     found = encoded.read(folder)
     encoded.check(found, config, dataset.source.fingerprint)
     then = {name: found.told.get(name) for name in told}
-    difference = runs.first_difference(then, told, "encoded.json")
+    difference = settings.first_difference(then, told, "encoded.json")
     if difference:
         raise UserError(f"{folder}: was begun differently: {difference}; choose another --out")
     return found

@@ -23,7 +23,7 @@ from vidact.interop.sources import Source
 from vidact.models import registry
 from vidact.nn import flat
 from vidact.store import Shape
-from vidact.training import prepare, runs, state
+from vidact.training import prepare, settings, state
 
 # What the model was trained to read; the weights of published encoders are compared besides.
 CODES = ("kind", "patch", "frames", "channels", "blind", "text")
@@ -136,7 +136,7 @@ def _check_codes(
     folder: pathlib.Path, old: ml_collections.ConfigDict, new: ml_collections.ConfigDict
 ) -> None:
     there, now = ({key: config.encoder[key] for key in CODES} for config in (old, new))
-    difference = runs.first_difference(there, now, prefix="config.encoder")
+    difference = settings.first_difference(there, now, prefix="config.encoder")
     if difference:
         raise UserError(
             f"config.init_from={folder}: was trained with another encoder: {difference}; use its "

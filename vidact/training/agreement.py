@@ -15,7 +15,7 @@ from jaxtyping import Array, UInt32
 
 from data_pipelines.loading import WindowDataset
 from vidact.errors import UserError
-from vidact.training import distributed, runs
+from vidact.training import distributed, settings
 from vidact.training.state import TrainState
 
 
@@ -59,7 +59,7 @@ def digests(
 
 def _settings(config: ml_collections.ConfigDict) -> str:
     """What must not differ: what a continued run may not change, and the mesh, which it may."""
-    return json.dumps({**runs.fixed(config), "mesh": config.mesh.to_dict()}, sort_keys=True)
+    return json.dumps({**settings.fixed(config), "mesh": config.mesh.to_dict()}, sort_keys=True)
 
 
 def check_state(state: TrainState, step: int) -> None:

@@ -26,6 +26,7 @@ from vidact.training import (
     profiling,
     provenance,
     runs,
+    settings,
     skipped,
     startup,
     step,
@@ -81,7 +82,7 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     if not runs.has_checkpoint(workdir):
         return
     old = runs.read_config(workdir)
-    runs.check_config(workdir, old, config)
+    settings.check_config(workdir, old, config)
     stretched = old.train.steps != config.train.steps and config.optimizer.schedule == "cosine"
     if stretched and distributed.is_first():
         print(

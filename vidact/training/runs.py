@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ import ml_collections
 
 from data_pipelines import encoded
 from data_pipelines.episodes import Episodes
-from vidact import actions
+from vidact import actions, whole
 from vidact.encoders import frozen
 from vidact.encoders.text import reader
 from vidact.encoders.video import linear
@@ -22,10 +21,7 @@ from vidact.errors import UserError
 from vidact.models import registry
 from vidact.models.protocol import VideoActionModel
 from vidact.nn import flat
-from vidact.training import assets, checkpoints
-from vidact.training.settings import check_config as check_config
-from vidact.training.settings import first_difference as first_difference
-from vidact.training.settings import fixed as fixed
+from vidact.training import assets, checkpoints, settings
 
 SetStatistics = Mapping[str, actions.Statistics]
 
@@ -147,7 +143,7 @@ def load(checkpoint: str | pathlib.Path, step: int | None = None) -> Run:
     plan = flat.blueprint(registry.maker(config))
     folder = find(workdir, step)
     meta = checkpoints.restore_meta(folder)
-    check_config(workdir / CONFIG, config, meta["config"])
+    settings.check_config(workdir / CONFIG, config, meta["config"])
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     shapes = {
         k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=device) for k, v in plan.shapes.items()
@@ -208,15 +204,13 @@ def write_assets(
       source: the data sets.
       encoders: of `encoders_of`.
     """
-    (workdir / "assets").mkdir(parents=True, exist_ok=True)
     named = {f"{name}/{kind}": s for name, by in statistics.items() for kind, s in by.items()}
-    _atomic(workdir / STATISTICS, lambda p: actions.save_statistics(p, named))
+    actions.save_statistics(workdir / STATISTICS, named)
     if isinstance(codec, linear.LinearCodec):
-        fitted = codec
-        _atomic(workdir / CODEC, lambda p: linear.save(fitted, p))
-    _atomic(workdir / ENCODERS, lambda p: p.write_text(json.dumps(dict(encoders))))
+        linear.save(codec, workdir / CODEC)
+    whole.write(workdir / ENCODERS, json.dumps(dict(encoders)))
     told = json.dumps({"sha256": source.fingerprint, "fps": source.rates})
-    _atomic(workdir / DATA_SET, lambda p: p.write_text(told))
+    whole.write(workdir / DATA_SET, told)
 
 
 def read_statistics(workdir: pathlib.Path) -> dict[str, SetStatistics]:
@@ -235,7 +229,7 @@ def read_statistics(workdir: pathlib.Path) -> dict[str, SetStatistics]:
 def write_config(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
     """Writes config.json, whole or not at all."""
     text = json.dumps(config.to_dict(), indent=2) + "\n"
-    _atomic(workdir / CONFIG, lambda p: p.write_text(text))
+    whole.write(workdir / CONFIG, text)
 
 
 def encoders_of(config: ml_collections.ConfigDict) -> dict[str, str]:
@@ -323,9 +317,3 @@ def _with_tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _with_tuples(inner) for name, inner in value.items()}
     return tuple(value) if isinstance(value, list) else value
-
-
-def _atomic(path: pathlib.Path, write) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    write(temporary)
-    os.replace(temporary, path)
