@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command again for as long as it exits 75 (preempted, checkpoint saved). Every launcher does.
+# Runs a command again for as long as it exits 75 (preempted, all saved). Every launcher does.
 #   bash launch/restart.sh python -m vidact.train --config configs/covar_1b4.py --workdir=RUN
 #   bash launch/restart.sh srun python -m vidact.train --config configs/covar_1b4.py --workdir=RUN
 # SIGTERM and Ctrl-C reach the command as SIGTERM; what it exits with then is passed on, so that
@@ -33,7 +33,7 @@ for ((start = 1; ; start++)); do
   done
   child=""
   [ "$code" = 75 ] && [ -z "$told" ] || break
-  echo "vidact: exit code 75: preempted, checkpoint saved; start $((start + 1)) follows" >&2
+  echo "vidact: exit code 75: preempted, all saved; start $((start + 1)) follows" >&2
   sleep 1  # a command that always exits 75 does not keep a core busy
   [ -z "$told" ] || break
 done
@@ -42,8 +42,8 @@ case $code in
   0) ;;
   early)
     code=75
-    echo "vidact: $1: was told to stop before it began; exit code 75 at start $start" >&2 ;;
-  75) echo "vidact: $1: was told to stop, checkpoint saved; exit code 75 at start $start" >&2 ;;
+    echo "vidact: $1: was told to stop, and saved nothing; exit code 75 at start $start" >&2 ;;
+  75) echo "vidact: $1: was told to stop, all saved; exit code 75 at start $start" >&2 ;;
   *) echo "error: $1: failed; exit code $code at start $start" >&2 ;;
 esac
 exit "$code"

@@ -39,7 +39,7 @@ srun --kill-on-bad-exit=0 --wait=120 \
 case $code in
   0) echo "vidact: job $SLURM_JOB_ID: finished" ;;
   75)
-    echo "vidact: job $SLURM_JOB_ID: preempted, checkpoint saved; it goes back into the queue"
+    echo "vidact: job $SLURM_JOB_ID: preempted, all saved; it goes back into the queue"
     scontrol requeue "$SLURM_JOB_ID" ;;
   *) echo "error: job $SLURM_JOB_ID: vidact.train failed with exit code $code; see above" >&2 ;;
 esac

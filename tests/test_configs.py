@@ -7,8 +7,9 @@ import pytest
 
 from tests.training import meshes
 from vidact import command
+from vidact.encoders.video import codec
 from vidact.errors import UserError
-from vidact.models import registry
+from vidact.models import clips, registry
 from vidact.nn import flat
 from vidact.training import checks, describe, sharding, state
 
@@ -40,6 +41,8 @@ def counts(name: str) -> dict[str, int]:
 def test_a_configuration_fits_together_and_onto_a_mesh(name):
     config = command.load_config(FOLDER / name)
     checks.check_sizes(config)
+    data = config.data  # two rooms that do not know each other have to agree
+    assert clips.grid(config, data.frames, *data.resolution) == codec.latent_shape(config)[:3]
     plan = flat.blueprint(registry.maker(config))
     state.check_freeze(plan.shapes, config.train.freeze)
     mesh = meshes.mesh(2, 2, 2)

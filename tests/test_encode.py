@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import signal
 
 import jax
 import numpy as np
@@ -236,6 +237,20 @@ def test_two_processes_write_what_one_writes(hurt, tmp_path):
     assert one.keys() == two.keys() and one == two
     told = [log.read_text() for log in logs]
     assert ["encoded 31 windows" in text for text in told] == [True, True, False]
+
+
+def test_sigterm_ends_one_of_several_processes(data, tmp_path):
+    """JAX listens to it for those who ask JAX, which training does and this does not."""
+    words = tiny.train_command(data, tmp_path / "out")
+    words = [word for word in words if not word.startswith("--workdir")]
+    words[words.index("vidact.train")] = "vidact.encode"
+    address = f"--coordinator=localhost:{several.free_port()}"
+    line = [*words, f"--out={tmp_path / 'out'}", address, "--processes=1", "--process=0"]
+    running = several.start_each([line], tmp_path / "log")
+    begun = tmp_path / "out" / encoded.DESCRIPTION
+    several.wait_until(begun.exists, running, tmp_path / "log")
+    running[0].terminate()
+    assert several.codes(running, 20) == [-signal.SIGTERM]
 
 
 @pytest.mark.slow

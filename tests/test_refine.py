@@ -137,9 +137,17 @@ def test_coarse_actions_of_other_settings_are_not_replaced(workdir, written):
     assert written.read_bytes() == before
 
 
+@pytest.mark.parametrize("more", ["--mode=policy", "--out=elsewhere", "--other-data"])
+def test_what_means_nothing_to_coarse_actions_is_refused(workdir, tmp_path, more):
+    with pytest.raises(UserError, match="--write-coarse: takes no --mode"):
+        write_coarse(workdir, tmp_path / "coarse.safetensors", more)
+
+
 def test_without_a_folder_a_file_must_be_named(workdir):
-    with pytest.raises(UserError, match=r"config\.data\.root='gs://b/c' is no folder that a file"):
-        evaluation_coarse.beside("gs://b/c")
+    for root in ("gs://b/c", ""):
+        told = rf"config\.data\.root='{root}' is no folder that a file"
+        with pytest.raises(UserError, match=told):
+            evaluation_coarse.beside(root)
     root = runs.read_config(workdir).data.root
     expected = workdir.parent / "squares" / "1.0.0-coarse.safetensors"
     assert evaluation_coarse.beside(root) == evaluation_coarse.beside(f"rlds:{root}") == expected

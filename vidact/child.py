@@ -4,7 +4,8 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
-GO_ON = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on
+from vidact.training import preemption
+
 GRACE = 3.0  # seconds
 
 
@@ -16,8 +17,8 @@ def run(line: Sequence[str], environment: Mapping[str, str]) -> int:
       environment: of the child, all of it.
 
     Returns:
-      Its exit code; 128 + N where signal N ended it; `GO_ON` where it was told to go but had
-      finished.
+      Its exit code; 128 + N where signal N ended it; `preemption.EXIT_CODE` where it was told to go
+      but had finished.
 
     Raises:
       KeyboardInterrupt: the child has ended, too.
@@ -40,7 +41,7 @@ def run(line: Sequence[str], environment: Mapping[str, str]) -> int:
         signal.signal(signal.SIGTERM, before)
     if code < 0:
         return 128 - code
-    return code or (GO_ON if told else 0)
+    return code or (preemption.EXIT_CODE if told else 0)
 
 
 def _wait(child: subprocess.Popen) -> int:

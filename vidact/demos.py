@@ -29,7 +29,6 @@ from vidact import command
 from vidact.errors import UserError
 from vidact.simulators import recording, tasks
 
-CONTROL_HZ = tasks.CONTROL_HZ
 QUICKSTART = "configs/quickstart.py"
 START = tfds.features.Tensor(shape=(None,), dtype=np.float32)
 FEATURES = rlds_writer.features(
@@ -92,7 +91,7 @@ def _facts(config: ml_collections.ConfigDict) -> dict[str, Any]:
             f"config.demos.seed={config.seed}: must lie in 0 to {last}; later ones are held out"
         )
     return {
-        "fps": CONTROL_HZ,
+        "fps": tasks.CONTROL_HZ,
         "tasks": names,
         "starts": tasks.find_starts(config.starts).name,
         "episodes": config.episodes,
@@ -125,8 +124,9 @@ def _record(facts: dict[str, Any], workers: int | None) -> list[recording.Episod
 def _report(name: str, episodes: Sequence[recording.Episode]) -> None:
     good = [episode for episode in episodes if episode.succeeded[-1]]
     frames = sum(len(episode.images) for episode in good)
+    seconds = frames / tasks.CONTROL_HZ
     print(
-        f"{name}: {len(good)} episodes, {frames} frames, {frames / CONTROL_HZ:.0f} s of motion, "
+        f"{name}: {len(good)} episodes, {frames} frames, {seconds:.0f} s of motion, "
         f"{len(episodes) - len(good)} dropped"
     )
 

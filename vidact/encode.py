@@ -22,6 +22,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import signal
 
 import ml_collections
 import numpy as np
@@ -37,7 +38,7 @@ from vidact.encoders.video import linear
 from vidact.encoders.video.codec import VideoCodec, open_codec
 from vidact.errors import UserError
 from vidact.interop import init_from
-from vidact.training import checks, distributed, latents, prepare, runs, settings
+from vidact.training import checks, distributed, encoding, prepare, runs, settings
 
 DTYPES = ("float16", "float32")
 TEXTS = 8  # embedded at once
@@ -66,6 +67,7 @@ def main(arguments: list[str]) -> None:
     checks.check_sizes(config)
     command.check_writable(options.out)
     with distributed.joined(options.coordinator, options.processes, options.process):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # JAX listens, for training to ask it
         # On CPU the first collective waits half a minute for the others, later ones for long.
         distributed.wait("all are here")
         _run(config, options)
@@ -80,7 +82,7 @@ def _run(config: ml_collections.ConfigDict, options: argparse.Namespace) -> None
     found = describe(config, dataset, options)
     codec = codec or prepare_codec(config, dataset, found)
     write_texts(config, found)
-    latents.write(dataset, codec, found, options.batch)
+    encoding.write(dataset, codec, found, options.batch)
     distributed.wait("all files are written")
     if distributed.is_first():
         _conclude(found, dataset.bad)
@@ -176,7 +178,7 @@ def write_texts(config: ml_collections.ConfigDict, found: Encoded) -> None:
         some = texts[begin : begin + TEXTS]
         for text, rows in zip(some, network.embed(some), strict=True):
             what = f"embedding of {text!r}"
-            arrays[str(len(arrays))] = latents.narrowed(rows, found.told["dtype"], what)
+            arrays[str(len(arrays))] = encoding.narrowed(rows, found.told["dtype"], what)
     width = arrays["0"].shape[1]
     if width != config.model.text_width:
         raise UserError(

@@ -16,7 +16,7 @@ Data that the run was not trained on, or that changed since, are refused unless 
 that they are meant; results name them then.
 --refine also compares the actions before and after the model's refiner, on held-out windows.
 What may be changed: config.evaluate.* (steps and guidance of each modality among them),
-config.data.root, config.data.cache_mb and the folders of encoders.
+config.data.root, encoded and cache_mb, and the folders of encoders.
 """
 
 import argparse

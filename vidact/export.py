@@ -122,8 +122,7 @@ def write(run, folder: pathlib.Path) -> None:
     linear.save(run.codec, folder / CODEC)
     text = json.dumps(describe(run).to_json(), indent=1)
     (folder / CONFIG).write_text(text + "\n")
-    for name in (MODEL, CODEC):  # safetensors lets nobody but the writer read
-        (folder / name).chmod((folder / CONFIG).stat().st_mode)
+    (folder / MODEL).chmod(0o644)  # safetensors lets nobody but the writer read
 
 
 def describe(run) -> robot_config.RobotConfig:

@@ -8,8 +8,9 @@ Examples:
 
 Every step is one of vidact's commands, printed before it runs, so that each can be repeated alone.
 Run it again to continue where it stopped: what is finished is not done twice, unless its arguments
-or its configuration have changed. SIGTERM goes on to the step that runs. Exit codes: 0 finished, 75
-told to go and saved (the same command goes on), any other that of the step that failed.
+or its configuration have changed; other recordings or another model ask for another --out. SIGTERM
+goes on to the step that runs. Exit codes: 0 finished, 75 told to go (the same command goes on), any
+other that of the step that failed.
 """
 
 import dataclasses
@@ -28,6 +29,7 @@ import psutil
 
 from vidact import child, command
 from vidact.evaluation import files
+from vidact.training import preemption
 
 DATA, RUN, RECORD = "data/metaworld/1.0.0", "run", "finished.json"
 CHECKPOINTS = "checkpoints"  # as in vidact.training.checkpoints, which would import JAX here
@@ -164,7 +166,7 @@ def call(name: str, options: list[str]) -> float:
     begin = time.monotonic()
     environment = {"GLIBC_TUNABLES": TUNABLES, **os.environ}
     code = child.run(line, environment)
-    if code == child.GO_ON:
+    if code == preemption.EXIT_CODE:
         print(f"vidact.{name}: told to go; the same command goes on", file=sys.stderr)
     elif code:
         print(f"error: vidact.{name}: ended with exit code {code}; see above", file=sys.stderr)

@@ -20,7 +20,7 @@ sampled from; training on other data, windows or actions refuses them.
 Of several data sets config.evaluate.data_set names one. Data that the run was not trained on, or
 that changed since, are refused unless --other-data says that they are meant; results name them.
 What may be changed: config.evaluate.* (steps and guidance of each modality among them),
-config.data.root, config.data.cache_mb and the folders of encoders.
+config.data.root, encoded and cache_mb, and the folders of encoders.
 """
 
 import argparse
@@ -59,6 +59,8 @@ def main(arguments: list[str]) -> None:
     run = opening.open_run(options.checkpoint, options.step, overrides)
     out = options.out or options.checkpoint / SAMPLES
     if options.write_coarse is not None:
+        if options.mode != "all" or options.out or options.other_data:
+            raise UserError("--write-coarse: takes no --mode, --out or --other-data; omit them")
         _write_coarse(run, options.write_coarse, options.count)
         return
     command.check_writable(out)

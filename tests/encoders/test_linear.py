@@ -43,6 +43,7 @@ def test_no_latent_sees_the_future(clips):
 def test_files_read_back_and_broken_ones_are_named(clips, tmp_path):
     codec = linear.fit(clips, patch=4, frames=2, channels=10)
     linear.save(codec, tmp_path / "codec.safetensors")
+    assert (tmp_path / "codec.safetensors").stat().st_mode & 0o044 == 0o044  # others read it
     other = linear.load(tmp_path / "codec.safetensors")
     np.testing.assert_array_equal(codec.later_basis, other.later_basis)
     assert (other.patch, other.frames) == (4, 2)

@@ -45,8 +45,8 @@ def test_75_twice_and_then_finished(tmp_path):
     done, starts = counted(tmp_path, "75 75 0 9")
     assert (done.returncode, starts) == (0, 3)
     assert done.stderr.splitlines() == [
-        "vidact: exit code 75: preempted, checkpoint saved; start 2 follows",
-        "vidact: exit code 75: preempted, checkpoint saved; start 3 follows",
+        "vidact: exit code 75: preempted, all saved; start 2 follows",
+        "vidact: exit code 75: preempted, all saved; start 3 follows",
     ]
 
 
@@ -73,7 +73,7 @@ def stopped(code: int, how: signal.Signals, script: str = SAVES) -> tuple[int, s
 def test_a_stop_reaches_the_command_whose_75_is_passed_on(how):
     code, out, errors = stopped(75, how)
     assert (code, out) == (75, "saved\n")
-    assert errors == "vidact: bash: was told to stop, checkpoint saved; exit code 75 at start 1\n"
+    assert errors == "vidact: bash: was told to stop, all saved; exit code 75 at start 1\n"
 
 
 @pytest.mark.parametrize("wanted", [0, 2])
@@ -87,7 +87,7 @@ def test_a_stopped_command_decides_the_code(wanted):
 def test_a_stop_before_the_command_could_hear_of_it_is_no_error(how):
     code, out, errors = stopped(0, how, DIES)
     assert (code, out) == (75, "")
-    assert errors == "vidact: bash: was told to stop before it began; exit code 75 at start 1\n"
+    assert errors == "vidact: bash: was told to stop, and saved nothing; exit code 75 at start 1\n"
 
 
 def test_a_command_that_alone_gets_sigterm_starts_again(tmp_path):

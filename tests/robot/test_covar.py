@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.robot import build
+from vidact.evaluation import robot as evaluation_robot
 from vidact.inputs import SampleRequest
 from vidact.processes import joint_time
 from vidact.robot import sampling
@@ -97,6 +98,7 @@ def _in_torch(mode: str, **guidance):
 
 def test_the_schedule_is_the_training_sides():
     assert sampling.MODES == joint_time.MODES
+    assert set(sampling.ACTING) == set(evaluation_robot.ACTING)
     for mode in sampling.MODES:
         for shift, steps, action_steps in ((1.0, 7, None), (2.5, 7, 3), (2.5, 3, 7), (2.5, 6, 2)):
             mine = sampling.schedule(sampling.Request(mode, steps, action_steps), shift)

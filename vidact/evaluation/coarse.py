@@ -38,7 +38,7 @@ def beside(root: str) -> pathlib.Path:
     """
     kind, _, rest = root.partition(":")
     folder = pathlib.Path(rest if kind in KINDS else root).absolute()
-    if not folder.exists():
+    if not root or not folder.exists():
         raise UserError(
             f"--write-coarse: config.data.root={root!r} is no folder that a file could lie beside; "
             "give --write-coarse FILE"

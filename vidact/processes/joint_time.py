@@ -74,7 +74,7 @@ def draw(
       key: random key.
       batch: number of pairs.
       sampler: one of `SAMPLERS`, the functions of this module.
-      shift: r of Open-Sora's transform, for logit_beta's video times.
+      shift: r of Open-Sora's transform, for the video's times of logit_beta and two_stage.
       mode_share: share of pairs that are moved to an edge that a conditional mode visits, so that
         these edges are not a set of measure zero in training.
       policy_share: of these, the share that goes to the policy's edge (t_video = 1); the other

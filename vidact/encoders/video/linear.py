@@ -158,6 +158,7 @@ def save(codec: LinearCodec, path: str | pathlib.Path) -> None:
     sizes = {"patch": str(codec.patch), "frames": str(codec.frames)}
     with whole.replacing(pathlib.Path(path)) as partial:
         safetensors.numpy.save_file(arrays, partial, metadata=sizes)
+        partial.chmod(0o644)  # safetensors lets nobody but the writer read
 
 
 def load(path: str | pathlib.Path) -> LinearCodec:
