@@ -90,7 +90,8 @@ class Policy:
           state: proprioception in robot units, `config.width("state")` numbers.
           instruction: one for all, or one for each of the batch.
           steps: Euler steps of the actions; by default as evaluated, see `config.sampling`.
-          guidance: classifier-free guidance of the actions, 1 = off; by default as evaluated.
+          guidance: classifier-free guidance of the actions, 1 = off; by default as evaluated. Of
+            both give only what `vidact.evaluate` takes: it refuses what was never trained.
           seed: of the noise; None draws anew.
           noise: latents [B, n, h, w, c] and actions [B, Ta, A] to start from, instead of a seed.
 
