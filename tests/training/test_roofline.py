@@ -4,8 +4,10 @@ import types
 
 import pytest
 
-from vidact.training import chips, hlo, roofline
+from vidact.training import chips, messages, roofline
 from vidact.training.flops import Work
+from vidact.training.hlo import Module
+from vidact.training.traffic import traffic
 
 # A loop of 5 rounds over layers of [8, 128] bfloat16 (2 KiB), each of which gathers a kernel.
 PROGRAM = """HloModule jit_step, num_partitions=4
@@ -75,13 +77,13 @@ LOOP = (LAYER + LAYER) + (LAYER + 0) + (LAYER + LAYER)  # slice, gather to the c
 
 
 def test_traffic_counts_rounds_slices_padding_and_what_stays_on_the_chip():
-    moved = hlo.Module(PROGRAM).traffic()
+    moved = traffic(Module(PROGRAM))
     scalars = 5 * 2 * 4  # both fusions read the round's number
     assert moved == 5 * LOOP + scalars + PADDED + PADDED  # a copy in, a sum out
 
 
 def test_messages_count_rounds_and_know_their_groups():
-    gather, total = hlo.Module(PROGRAM).messages()
+    gather, total = messages.messages(Module(PROGRAM))
     assert (gather.kind, gather.size, gather.times) == ("all-gather", 3 * LAYER, 5)
     assert gather.groups == ((0, 1, 2, 3),)
     assert (total.kind, total.size, total.times) == ("all-reduce", PADDED, 1)
@@ -99,7 +101,7 @@ def test_messages_count_rounds_and_know_their_groups():
     ],
 )
 def test_groups_in_every_notation(text, groups):
-    assert hlo._groups(text) == groups
+    assert messages._groups(text) == groups
 
 
 @pytest.mark.parametrize(("slices", "network"), [(1, "ici"), (2, "dcn")])
@@ -110,7 +112,7 @@ def test_the_longest_need_bounds_the_step(slices, network):
         types.SimpleNamespace(coords=place, slice_index=number * slices // 4)
         for number, place in enumerate(places)
     ]
-    found = roofline.bound(hlo.Module(PROGRAM), Work(4e11, 8e11), chip, devices)
+    found = roofline.bound(Module(PROGRAM), Work(4e11, 8e11), chip, devices)
     assert (found.compute, found.ideal) == (0.2, 0.1)
     assert found.sent == 5 * 3 * LAYER + PADDED
     if slices == 1:  # all four talk over both sides of the square, two of them over one
@@ -143,7 +145,7 @@ ENTRY %main (a: f32[8,128], k: f32[8,128]) -> f32[8,128] {{
   ROOT %s = {results}
 }}
 """
-    assert hlo.Module(text).traffic() == moved * 8 * 128 * 4
+    assert traffic(Module(text)) == moved * 8 * 128 * 4
 
 
 @pytest.mark.parametrize(
@@ -171,11 +173,11 @@ ENTRY %main (c: pred[], a: f32[8,128]) -> f32[8,128] {{
   ROOT %r = f32[8,128]{{1,0:T(8,128)}} conditional(%c, %a, %a), {branches}
 }}
 """
-    assert hlo.Module(text).traffic() == 2 * 8 * 128 * 4
+    assert traffic(Module(text)) == 2 * 8 * 128 * 4
 
 
 def test_a_sum_of_which_each_keeps_a_part_sends_half_of_an_all_reduce():
-    found = hlo.Module(SCATTER).messages()
+    found = messages.messages(Module(SCATTER))
     assert [(m.kind, m.size) for m in found] == [("reduce-scatter", 8 * 128 * 4 * 3 / 4)] * 2
 
 
@@ -211,11 +213,11 @@ ENTRY %main (a: f32[5,8,128], b: f32[5,8,128], i: s32[]) -> f32[5,8,128] {
   ROOT %f = f32[5,8,128]{2,1,0:T(8,128)} fusion(%a, %b, %i), kind=kOutput, calls=%outer
 }
 """  # noqa: E501
-    assert hlo.Module(text).traffic() == 2 * 8 * 128 * 4  # a slice in, a slice out
+    assert traffic(Module(text)) == 2 * 8 * 128 * 4  # a slice in, a slice out
 
 
 def test_a_sum_of_which_each_keeps_a_part_is_read_whole_and_written_in_part():
-    moved = hlo.Module(SCATTER).traffic()
+    moved = traffic(Module(SCATTER))
     assert moved == 2 * (8 * 128 * 4 + 2 * 128 * 4)
 
 
@@ -240,17 +242,17 @@ ENTRY %main (a: bf16[16,8,128]) -> token[] {
 )
 def test_what_goes_to_another_slice_is_sent_by_the_host(kind, target, slices, share):
     text = SEND.replace("ALL_REDUCE", kind).replace('"{1,2}x{0:255}"', target)
-    (message,) = hlo.Module(text).messages()
+    (message,) = messages.messages(Module(text))
     assert message.kind == kind.lower().replace("_", "-")
     assert (message.slices, message.size) == (slices, share * 16 * 8 * 128 * 2)
 
 
 def test_what_goes_to_another_slice_takes_their_network():
     chip = chips.Chip(1e12, 1e9, 1e6, 2e4, 1e3, sides=2)
-    found = roofline.bound(hlo.Module(SEND), Work(1.0, 1.0), chip, [None] * 8)
+    found = roofline.bound(Module(SEND), Work(1.0, 1.0), chip, [None] * 8)
     assert (found.ici, found.dcn) == (0, 16 * 8 * 128 * 2 / 1e3)
 
 
 def test_nobody_sends_to_slices_that_are_not_named():
     with pytest.raises(ValueError, match="to whom it is sent is not known"):
-        hlo.Module(SEND.replace("{1,2}x{0:255}", "")).messages()
+        messages.messages(Module(SEND.replace("{1,2}x{0:255}", "")))

@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from vidact.training import hlo
 from vidact.training.chips import Chip
 from vidact.training.flops import Work
+from vidact.training.hlo import Module
+from vidact.training.messages import Message, messages
+from vidact.training.traffic import traffic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Roofline:
         return max(("compute", "memory", "ici", "dcn"), key=lambda name: getattr(self, name))
 
 
-def bound(module: hlo.Module, work: Work, chip: Chip, devices: Sequence[Any]) -> Roofline:
+def bound(module: Module, work: Work, chip: Chip, devices: Sequence[Any]) -> Roofline:
     """The roofline of a compiled step.
 
     Args:
@@ -57,7 +59,7 @@ def bound(module: hlo.Module, work: Work, chip: Chip, devices: Sequence[Any]) ->
     """
     peak = chip.flops * len(devices)
     times, sent = {"ici": 0.0, "dcn": 0.0}, 0.0
-    for message in module.messages():
+    for message in messages(module):
         size = message.size * message.times
         network, bandwidth = _network(message, chip, devices)
         times[network] += size / bandwidth
@@ -65,14 +67,14 @@ def bound(module: hlo.Module, work: Work, chip: Chip, devices: Sequence[Any]) ->
     return Roofline(
         chips=len(devices),
         compute=work.hardware / peak,
-        memory=module.traffic() / chip.hbm_bandwidth,
+        memory=traffic(module) / chip.hbm_bandwidth,
         sent=sent,
         ideal=work.model / peak,
         **times,
     )
 
 
-def _network(message: hlo.Message, chip: Chip, devices: Sequence[Any]) -> tuple[str, float]:
+def _network(message: Message, chip: Chip, devices: Sequence[Any]) -> tuple[str, float]:
     """Which network a message takes, and its bytes per second and chip there.
 
     Within a slice only the links along those sides of the torus count in which a group extends.
