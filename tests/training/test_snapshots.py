@@ -19,7 +19,14 @@ from vidact.training import sharding
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "tests/goldens/sharding"
 CONFIGS = ("base", "metaworld", "joint_dit", "covar-tiny", "covar_1b4", "libero90_refine")
-PODS = {"v5e-1x1": (1, 1), "v5e-4x4": (16, 1), "v5e-4x4-2slices": (32, 2), "v6e-16x16": (256, 1)}
+PODS = {  # chips, slices
+    "v5e-1x1": (1, 1),
+    "v5e-4x4": (16, 1),
+    "v5e-4x4-2slices": (32, 2),
+    "v6e-16x16": (256, 1),
+    "v5p-4x4x4": (64, 1),
+    "v4-4x4x4": (64, 1),
+}
 
 
 def snapshot(name: str, chips: int, slices: int) -> dict:
