@@ -3,7 +3,7 @@
 #   bash launch/restart.sh python -m vidact.train --config configs/covar_1b4.py --workdir=RUN
 #   bash launch/restart.sh srun python -m vidact.train --config configs/covar_1b4.py --workdir=RUN
 # SIGTERM and Ctrl-C reach the command as SIGTERM; what it exits with then is passed on, so that
-# the scheduler above decides, and 75 where it died of it (143): it had not begun. Else 0 means
+# the scheduler above decides, and 75 where it died of it (143), nothing saved. Else 0 means
 # finished, and any code but 75 is an error, not repeated.
 set -euo pipefail
 

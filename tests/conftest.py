@@ -113,6 +113,6 @@ def own_programs(monkeypatch, tmp_path) -> None:
 def shared() -> pathlib.Path:
     """The folder ../shared, with real data; it does not belong to the repository."""
     folder = ROOT.parent / "shared"
-    if not folder.is_dir():
+    if not folder.is_dir():  # others' recordings, which may not be part of the repository
         pytest.skip("there is no ../shared beside the repository")
     return folder

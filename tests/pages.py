@@ -30,7 +30,10 @@ VOID = {"meta", "link", "img", "br"}
 
 
 def needs_chromium(test):
-    """Marks a test that starts a browser: slow, and skipped where there is none."""
+    """Marks a test that starts a browser: slow, and skipped where there is none.
+
+    A browser is a system package, which no environment of Python's can bring.
+    """
     without = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
     return pytest.mark.slow(without(test))
 

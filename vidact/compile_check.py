@@ -54,6 +54,8 @@ def main(arguments: list[str]) -> None:
         raise command.UserError("--from-pixels: means nothing to --sample; leave it out")
     if args.sweep and args.batch is not None:
         raise command.UserError("--batch: means nothing to --sweep, which tries several; omit it")
+    if args.keep:
+        command.check_writable(args.keep)
     pod = compile_report.Pod(args.topology, args.slices, args.fast, args.keep)
     if args.sweep:
         sys.exit(0 if sweep.run(config, pod, args.from_pixels) else 1)

@@ -10,6 +10,9 @@ base goes. Frequencies are RDT's, or any4lerobot's where RDT has none. "Publishe
 
 Columns are read as in data_pipelines/oxe/columns.py: "action[0:3] 0 action[6]" is three columns, a
 zero and one column.
+
+The file is long because the table is: in parts, a row would have to be searched in each. What is
+done to rows lies elsewhere (row.py, standard.py, view.py, oddities.py).
 """
 
 import difflib

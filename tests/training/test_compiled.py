@@ -1,8 +1,12 @@
 """A compiled program that was kept is read in place of being compiled."""
 
+import gzip
+
 import jax
 import jax.numpy as jnp
+import pytest
 
+from vidact.errors import UserError
 from vidact.training import compiled
 
 
@@ -17,6 +21,15 @@ def test_the_same_program_is_compiled_once(tmp_path):
     again = compiled.compiled(lowered(2.0), "v5e:1x1", {}, keep)
     assert again == first  # to the time that compiling took
     assert len(list(keep.iterdir())) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", gzip.compress(b"{}"), gzip.compress(b"[]")[:-9]])
+def test_a_damaged_file_is_named(tmp_path, content):
+    compiled.compiled(lowered(2.0), "v5e:1x1", {}, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(content)
+    with pytest.raises(UserError, match=f"{kept.name}: damaged .* remove it"):
+        compiled.compiled(lowered(2.0), "v5e:1x1", {}, tmp_path)
 
 
 def test_another_program_topology_or_option_is_another(tmp_path):

@@ -156,7 +156,7 @@ ENTRY %main (a: f32[8,128], k: f32[8,128]) -> f32[8,128] {{
         "true_computation=%take, false_computation=%skip",
     ],
 )
-def test_a_condition_costs_what_its_costlier_branch_does(branches):
+def test_a_condition_costs_what_its_longer_branch_does(branches):
     text = f"""
 %skip (p: f32[8,128]) -> f32[8,128] {{
   ROOT %p = f32[8,128]{{1,0:T(8,128)}} parameter(0)

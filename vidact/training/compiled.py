@@ -7,12 +7,14 @@ import importlib.metadata
 import json
 import pathlib
 import time
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 
 from vidact import whole
+from vidact.errors import UserError
 from vidact.training import program
 
 COMPILER = ("jax", "jaxlib", "libtpu")
@@ -52,16 +54,24 @@ def compiled(
 
     Raises:
       jax.errors.JaxRuntimeError: the compiler's.
+      UserError: what was kept is damaged.
     """
     if keep is None:
         return _compile(lowered, options)
     path = keep / f"{_key(lowered, topology, options)}.json.gz"
     if path.is_file():
-        return Compiled(**json.loads(gzip.decompress(path.read_bytes())))
+        return _read(path)
     found = _compile(lowered, options)
     text = json.dumps(dataclasses.asdict(found))
     whole.write(path, gzip.compress(text.encode()), shared=True)
     return found
+
+
+def _read(path: pathlib.Path) -> Compiled:
+    try:
+        return Compiled(**json.loads(gzip.decompress(path.read_bytes())))
+    except (OSError, EOFError, zlib.error, ValueError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); remove it, to compile anew") from error
 
 
 def _compile(lowered: jax.stages.Lowered, options: Mapping[str, Any]) -> Compiled:
